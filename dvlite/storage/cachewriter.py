@@ -1,0 +1,166 @@
+"""Adding objects to the cache: small ones collected into packs, large ones as whole files.
+
+Owns the rule which goes where, and the order that makes it safe: a pack is complete and durable
+before its index names it; an object has its final name only when all its bytes are there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import IO
+
+from dvlite.atomic import fsync_folder, open_to_publish, publish, temporary_name
+from dvlite.storage.cache import Cache
+from dvlite.storage.codec import FRAME_TARGET, pack_frame, unpack_frame
+from dvlite.storage.pack import DATA, Member, PackWriter
+from dvlite.storage.row import RowKind, sort_rows
+from dvlite.storage.segment import encode
+
+# Creating 100,000 cache files costs more than reading and hashing them; below this many, a
+# file each is simpler to evict and to repair.
+PACK_FROM = 64
+# Large enough that millions of files are a few packs, small enough to rewrite in gc.
+LOCAL_PACK_TARGET = 256 << 20
+
+
+class CacheWriter:
+    """Collects small objects of one operation. Use as a context manager: leaving it publishes.
+
+    Nothing is visible to others before that; leaving it by an exception publishes nothing.
+    One writer belongs to one thread.
+    """
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self._seen: set[bytes] = set()
+        self._frames: list[tuple[bytes, Sequence[Member]]] = []
+        self._waiting: list[tuple[bytes, int, bytes]] = []
+        self._waiting_bytes = 0
+        self._trees: list[tuple[bytes, bytes]] = []
+        self._objects = 0
+        self._stream: IO[bytes] | None = None
+        self._temporary = ""
+        self._pack: PackWriter | None = None
+
+    def __enter__(self) -> CacheWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._drop()
+
+    def __contains__(self, oid: bytes) -> bool:
+        return oid in self._seen
+
+    def add(self, oid: bytes, data: bytes, kind: int = RowKind.FILE) -> None:
+        """Takes a small object or a tree; a second time is ignored."""
+        if oid in self._seen:
+            return
+        self._seen.add(oid)
+        if kind == RowKind.TREE:
+            self._trees.append((oid, data))
+            return
+        if self._waiting and self._waiting_bytes + len(data) > FRAME_TARGET:
+            self._close_frame()
+        self._waiting.append((oid, kind, data))
+        self._waiting_bytes += len(data)
+
+    def add_frame(self, frame: bytes, members: Sequence[Member]) -> None:
+        """Takes a finished frame (fetched and verified) with what is in it."""
+        self._seen.update(member.id for member in members)
+        self._take(frame, members)
+
+    def _close_frame(self) -> None:
+        if not self._waiting:
+            return
+        members, offset = [], 0
+        for oid, kind, data in self._waiting:
+            members.append(Member(oid, kind, offset, len(data)))
+            offset += len(data)
+        raw = b"".join(item[2] for item in self._waiting)
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._take(pack_frame(raw), members)
+
+    def _take(self, frame: bytes, members: Sequence[Member]) -> None:
+        self._objects += len(members)
+        if self._pack is None and self._objects < PACK_FROM:
+            self._frames.append((frame, members))
+            return
+        pack = self._pack or self._open_pack()
+        pack.add_frame(frame, members)
+        if pack.size >= LOCAL_PACK_TARGET:
+            self._publish_pack()
+
+    def _open_pack(self) -> PackWriter:
+        self._temporary = temporary_name(self._cache.temporary_folder, "pack-")
+        self._stream = open(self._temporary, "xb", buffering=1 << 20)  # noqa: PTH123, SIM115
+        self._pack = PackWriter(self._stream, DATA)
+        for frame, members in self._frames:
+            self._pack.add_frame(frame, members)
+        self._frames.clear()
+        return self._pack
+
+    def _finish(self) -> None:
+        self._close_frame()
+        for oid, data in self._trees:
+            self._take(pack_frame(data), [Member(oid, RowKind.TREE, 0, len(data))])
+        if self._pack is not None:
+            self._publish_pack()
+        for frame, members in self._frames:
+            raw = unpack_frame(frame)
+            for member in members:
+                piece = raw[member.inner_offset : member.inner_offset + member.raw_length]
+                publish_object(self._cache, member.id, piece)
+
+    def _publish_pack(self) -> None:
+        assert self._pack is not None and self._stream is not None
+        cache = self._cache
+        pack_id = self._pack.finish().hex()
+        os.makedirs(cache.packs_folder, exist_ok=True)
+        final = os.path.join(cache.packs_folder, pack_id + ".pack")
+        self._stream.flush()
+        os.fchmod(self._stream.fileno(), 0o444)
+        if cache.durable:
+            os.fsync(self._stream.fileno())
+        self._stream.close()
+        os.replace(self._temporary, final)
+        index = encode(b"", sort_rows(self._pack.rows), [bytes.fromhex(pack_id)])
+        publish(final[:-5] + ".idx", index, mode=0o444, durable=cache.durable)
+        self._pack = self._stream = None
+
+    def _drop(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            with suppress(OSError):
+                os.unlink(self._temporary)
+        self._pack = self._stream = None
+
+
+def publish_object(cache: Cache, oid: bytes, data: bytes) -> None:
+    """Adds one object as a file of its own."""
+    path = cache.object_path(oid)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open_to_publish(
+        path, mode=0o444, durable=cache.durable, temporary_folder=cache.temporary_folder
+    ) as stream:
+        stream.write(data)
+
+
+def adopt_file(cache: Cache, temporary: str, oid: bytes) -> None:
+    """Gives a finished, verified file in the cache's temporary folder its name as an object.
+
+    Its bytes must be synced already where durability is wanted.
+    """
+    path = cache.object_path(oid)
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    os.chmod(temporary, 0o444)
+    os.replace(temporary, path)
+    if cache.durable:
+        fsync_folder(folder)

@@ -1,0 +1,131 @@
+"""Reading trees: whole folders, single paths, everything below, and what differs.
+
+Parts of split folders are put together here and nowhere else: callers see folders. Works on
+any `read` function that gives the decoded tree of an oid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from dvlite.errors import CorruptError
+from dvlite.storage.tree import Entry, Kind, Tree, part_name
+
+ReadTree = Callable[[bytes], Tree]
+
+# A path on Linux is at most 4,096 bytes; deeper nesting is an attack on the stack.
+MAX_DEPTH = 2_048
+_MAX_PART_DEPTH = 32
+
+
+class Change(NamedTuple):
+    """One path that differs: `old` is None where it was added, `new` where it was removed."""
+
+    path: bytes
+    old: Entry | None
+    new: Entry | None
+
+
+def read_folder(read: ReadTree, oid: bytes, depth: int = 0) -> list[Entry]:
+    """All entries of a folder, sorted by name; parts are put together."""
+    tree = read(oid)
+    if not tree.is_split:
+        return list(tree)
+    if depth >= _MAX_PART_DEPTH:
+        raise CorruptError("a folder is split more often than its names' hashes allow")
+    entries: list[Entry] = []
+    for part in tree:
+        inside = read_folder(read, part.oid, depth + 1)
+        if any(part_name(entry.name, depth) != part.name for entry in inside):
+            raise CorruptError("a part of a split folder holds a name of another part")
+        entries += inside
+    entries.sort()
+    return entries
+
+
+def walk(
+    read: ReadTree, oid: bytes, prefix: bytes = b"", depth: int = 0
+) -> Iterator[tuple[bytes, Entry]]:
+    """Every entry below a folder with its path, folders before what is in them."""
+    if depth > MAX_DEPTH:
+        raise CorruptError("trees are nested too deeply")
+    for entry in read_folder(read, oid):
+        path = prefix + entry.name
+        yield path, entry
+        if entry.kind == Kind.TREE:
+            yield from walk(read, entry.oid, path + b"/", depth + 1)
+
+
+def find(read: ReadTree, oid: bytes, path: bytes) -> Entry | None:
+    """The entry at a path inside a folder, or None."""
+    entry: Entry | None = Entry(b"", Kind.TREE, oid, 0)
+    for name in path.split(b"/"):
+        if entry is None or entry.kind != Kind.TREE:
+            return None
+        entry = _find_name(read, entry.oid, name)
+    return entry
+
+
+def _find_name(read: ReadTree, oid: bytes, name: bytes) -> Entry | None:
+    for depth in range(_MAX_PART_DEPTH + 1):
+        tree = read(oid)
+        wanted = part_name(name, depth) if tree.is_split else name
+        match = next((entry for entry in tree if entry.name == wanted), None)
+        if match is None or not tree.is_split:
+            return match
+        oid = match.oid
+    return None
+
+
+def tree_oids(read: ReadTree, oid: bytes) -> Iterator[tuple[bytes, Tree]]:
+    """Every distinct tree (parts too) reachable from one, children before parents."""
+    seen: set[bytes] = set()
+    stack: list[tuple[bytes, Tree | None]] = [(oid, None)]
+    while stack:
+        current, tree = stack.pop()
+        if tree is not None:
+            yield current, tree
+        elif current not in seen:
+            seen.add(current)
+            tree = read(current)
+            stack.append((current, tree))
+            stack.extend((entry.oid, None) for entry in tree if entry.kind >= Kind.TREE)
+
+
+def diff(
+    read: ReadTree, old: bytes | None, new: bytes | None, prefix: bytes = b""
+) -> Iterator[Change]:
+    """Paths of files that differ between two folders; equal subtrees are never read.
+
+    A folder that appears or vanishes is reported file by file; an empty one as itself.
+    """
+    if old == new:
+        return
+    before = {entry.name: entry for entry in read_folder(read, old)} if old else {}
+    after = {entry.name: entry for entry in read_folder(read, new)} if new else {}
+    for name in sorted(before.keys() | after.keys()):
+        yield from _diff_entry(read, prefix + name, before.get(name), after.get(name))
+
+
+def _diff_entry(
+    read: ReadTree, path: bytes, old: Entry | None, new: Entry | None
+) -> Iterator[Change]:
+    if old is not None and new is not None and old[1:3] == new[1:3]:
+        return
+    old_tree = old if old is not None and old.kind == Kind.TREE else None
+    new_tree = new if new is not None and new.kind == Kind.TREE else None
+    old_leaf = None if old_tree else old
+    new_leaf = None if new_tree else new
+    if old_tree is not None and not old_tree.files and new_tree is None:
+        old_leaf = old_tree if old_leaf is None else old_leaf
+    if new_tree is not None and not new_tree.files and old_tree is None:
+        new_leaf = new_tree if new_leaf is None else new_leaf
+    if old_leaf is not None or new_leaf is not None:
+        yield Change(path, old_leaf, new_leaf)
+    yield from diff(
+        read,
+        old_tree.oid if old_tree else None,
+        new_tree.oid if new_tree else None,
+        path + b"/",
+    )
