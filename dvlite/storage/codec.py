@@ -75,6 +75,22 @@ def unpack_frame(frame: Buffer, max_raw_bytes: int = MAX_RAW_BYTES) -> bytes:
     return raw
 
 
+def check_frame(frame: Buffer) -> int:
+    """Checks a frame's checksum without undoing it; returns its raw length.
+
+    Raises:
+        CorruptError: damaged.
+    """
+    view = memoryview(frame)
+    if len(view) < HEAD.size:
+        raise CorruptError("a frame is shorter than its head")
+    *_, stored_length, raw_length, checksum = HEAD.unpack_from(view)
+    stored = view[HEAD.size :]
+    if stored_length != len(stored) or xxh3_64_intdigest(stored) != checksum:
+        raise CorruptError("a frame's checksum does not match its bytes")
+    return int(raw_length)
+
+
 def _decompress(stored: memoryview, raw_length: int) -> bytes:
     try:
         if zstandard.frame_content_size(stored) != raw_length:

@@ -14,8 +14,9 @@ from dvlite.storage.tree import Entry, Kind, Tree, part_name
 
 ReadTree = Callable[[bytes], Tree]
 
-# A path on Linux is at most 4,096 bytes; deeper nesting is an attack on the stack.
-MAX_DEPTH = 2_048
+# Deeper nesting than anyone has (npm's worst is about 50) is an attack on the stack; `add`
+# refuses it too.
+MAX_DEPTH = 256
 _MAX_PART_DEPTH = 32
 
 

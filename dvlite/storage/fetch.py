@@ -1,0 +1,370 @@
+"""Fetch: what the cache lacks of some objects, read in large ranges, verified, then kept.
+
+Owns the walk from roots to what is missing, and the rule that every byte is verified against
+its name before it enters the cache. One missing or damaged object does not stop the others.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+from dvlite.errors import CorruptError, DvliteError
+from dvlite.progress import Progress, silent
+from dvlite.storage.cache import Cache
+from dvlite.storage.cachewriter import CacheWriter
+from dvlite.storage.codec import unpack_frame
+from dvlite.storage.fetchlarge import LargeNeed, fetch_large
+from dvlite.storage.index import Index, open_index
+from dvlite.storage.oid import hash_bytes, hash_tree
+from dvlite.storage.pack import Member
+from dvlite.storage.push import Absent
+from dvlite.storage.ranges import FrameWant, group_frames, read_frames
+from dvlite.storage.recipe import TREE, Hint, Recipe
+from dvlite.storage.recipe import decode as decode_recipe
+from dvlite.storage.remote import Remote
+from dvlite.storage.row import RowKind
+from dvlite.storage.tree import Kind, Tree, decode, part_name
+from dvlite.storage.treewalk import MAX_DEPTH, find
+
+T = TypeVar("T")
+
+# So many missing files are collected before they are fetched: 20 MB of memory, and enough to
+# coalesce well.
+_BATCH_FILES = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An object to fetch. `inside` limits a tree to one path; `previous` is the oid that the
+    workspace had before, whose bytes are used instead of downloading the same again."""
+
+    kind: str
+    oid: bytes
+    size: int
+    files: int
+    label: str
+    inside: bytes = b""
+    previous: bytes | None = None
+
+
+@dataclass(slots=True)
+class FetchReport:
+    """What a fetch did. `read_bytes` is what came over the wire; `size_bytes` what it became."""
+
+    files: int = 0
+    size_bytes: int = 0
+    read_bytes: int = 0
+    reused_bytes: int = 0
+    absent: list[Absent] = field(default_factory=list)
+
+
+class _Folder(NamedTuple):
+    """A tree to look through."""
+
+    oid: bytes
+    hint: Hint | None
+    wanted: Wanted
+    path: bytes
+    inside: tuple[bytes, ...]
+    depth: int
+    part_depth: int = 0
+
+
+class _Leaf(NamedTuple):
+    """A missing file."""
+
+    oid: bytes
+    hint: Hint | None
+    size: int
+    wanted: Wanted
+    path: bytes
+
+
+def fetch(
+    remotes: Sequence[Remote],
+    cache: Cache,
+    wanted: Iterable[Wanted],
+    jobs: int = 4,
+    progress: Progress = silent,
+) -> FetchReport:
+    """Brings what is wanted into the cache, from the first remote that has it.
+
+    What no remote has (or only damaged) is listed as absent; everything else is fetched.
+    """
+    report = FetchReport()
+    items = list(wanted)
+    for remote in remotes:
+        report.absent = []
+        _Fetch(open_index(remote, cache.folder), cache, jobs, progress, report).run(items)
+        if not report.absent:
+            break
+    return report
+
+
+class _Fetch:
+    """One pass against one remote."""
+
+    def __init__(
+        self, index: Index, cache: Cache, jobs: int, progress: Progress, report: FetchReport
+    ) -> None:
+        self.index, self.cache, self.jobs, self.report = index, cache, jobs, report
+        self.progress = progress
+        self.lock = threading.Lock()
+        self.seen: set[tuple[bytes, tuple[bytes, ...]]] = set()
+        self.asked: set[bytes] = set()
+        self.leaves: list[_Leaf] = []
+        self.large: list[LargeNeed] = []
+        self.total_files = self.total_bytes = 0
+
+    def run(self, items: Sequence[Wanted]) -> None:
+        """Trees level by level, the files they name in batches, large files last."""
+        with CacheWriter(self.cache) as writer:
+            self.writer = writer
+            level = []
+            for item in items:
+                inside = tuple(item.inside.split(b"/")) if item.inside else ()
+                if item.kind == "tree":
+                    level.append(_Folder(item.oid, None, item, b"", inside, 0))
+                elif not self.cache.has(item.oid):
+                    self._add_leaf(_Leaf(item.oid, None, item.size, item, b""))
+            while level:
+                level = list(self._next_level(level))
+            self._fetch_leaves()
+        for need in self.large:
+            self._fetch_large(need)
+
+    def _next_level(self, level: list[_Folder]) -> Iterator[_Folder]:
+        for start in range(0, len(level), 256):
+            some = level[start : start + 256]
+            for folder, tree, hints in self._trees(some):
+                yield from self._look_through(folder, tree, hints)
+
+    def _trees(
+        self, folders: list[_Folder]
+    ) -> Iterator[tuple[_Folder, Tree, dict[bytes, Hint] | None]]:
+        """Decoded trees: from the cache, or fetched (then with their hints)."""
+        missing = self.cache.missing({folder.oid for folder in folders})
+        fetched = self._fetch_trees([f for f in folders if f.oid in missing]) if missing else {}
+        for folder in folders:
+            if folder.oid in fetched:
+                yield folder, *fetched[folder.oid]
+            elif folder.oid not in missing:
+                try:
+                    yield folder, self.cache.read_tree(folder.oid), None
+                except CorruptError:
+                    self._absent(folder.wanted, folder.path, folder.oid)
+            else:
+                self._absent(folder.wanted, folder.path, folder.oid)
+
+    def _fetch_trees(
+        self, folders: list[_Folder]
+    ) -> dict[bytes, tuple[Tree, dict[bytes, Hint] | None]]:
+        found: dict[bytes, tuple[Tree, dict[bytes, Hint] | None]] = {}
+
+        def use(want: FrameWant, frame: memoryview) -> list[tuple[bytes, bytes, Recipe]]:
+            raw = unpack_frame(frame)
+            self._count(0, 0, len(frame))
+            return [_read_tree_recipe(raw, member, want.pack) for member in want.members]
+
+        hints = {folder.oid: folder.hint for folder in folders}
+        for values in self._read(hints, RowKind.TREE_RECIPE, use):
+            for oid, body, recipe in values:
+                tree = decode(body)
+                self.writer.add(oid, body, RowKind.TREE)
+                pairs = zip(tree.oid_list(), recipe.hints, strict=False)
+                found[oid] = (tree, {child: hint for child, hint in pairs if hint is not None})
+        return found
+
+    def _look_through(
+        self, folder: _Folder, tree: Tree, hints: dict[bytes, Hint] | None
+    ) -> Iterator[_Folder]:
+        """Queues the missing files of a folder and gives the folders below."""
+        if folder.depth > MAX_DEPTH:
+            raise CorruptError(f"the tree of {folder.wanted.label} is nested too deeply")
+        hints = hints or {}
+        only = self._only(folder, tree)
+        entries = [entry for entry in tree if only is None or entry.name == only]
+        missing = self.cache.missing(
+            {e.oid for e in entries if e.kind < Kind.TREE and e.oid not in self.asked}
+        )
+        for entry in entries:
+            hint = hints.get(entry.oid)
+            if entry.kind < Kind.TREE:
+                if entry.oid in missing and entry.oid not in self.asked:
+                    path = folder.path + entry.name
+                    self._add_leaf(_Leaf(entry.oid, hint, entry.size, folder.wanted, path))
+                continue
+            below = self._below(folder, entry.oid, entry.name, hint, entry.kind == Kind.PART)
+            if (below.oid, below.inside) not in self.seen:
+                self.seen.add((below.oid, below.inside))
+                yield below
+
+    @staticmethod
+    def _only(folder: _Folder, tree: Tree) -> bytes | None:
+        """The one name that is wanted in this folder, where a path inside was given."""
+        if not folder.inside:
+            return None
+        return part_name(folder.inside[0], folder.part_depth) if tree.is_split else folder.inside[0]
+
+    @staticmethod
+    def _below(folder: _Folder, oid: bytes, name: bytes, hint: Hint | None, part: bool) -> _Folder:
+        if part:
+            return folder._replace(
+                oid=oid, hint=hint, depth=folder.depth + 1, part_depth=folder.part_depth + 1
+            )
+        return _Folder(
+            oid, hint, folder.wanted, folder.path + name + b"/", folder.inside[1:], folder.depth + 1
+        )
+
+    def _add_leaf(self, leaf: _Leaf) -> None:
+        if leaf.oid in self.asked:
+            return
+        self.asked.add(leaf.oid)
+        self.leaves.append(leaf)
+        self.total_files += 1
+        self.total_bytes += leaf.size
+        if len(self.leaves) >= _BATCH_FILES:
+            self._fetch_leaves()
+
+    def _fetch_leaves(self) -> None:
+        leaves = {leaf.oid: leaf for leaf in self.leaves}
+        self.leaves = []
+        hints = self._resolve({oid: leaf.hint for oid, leaf in leaves.items()})
+        small: dict[bytes, Hint | None] = {}
+        for oid, leaf in leaves.items():
+            hint = hints.get(oid)
+            if hint is None:
+                self._absent(leaf.wanted, leaf.path, oid)
+            elif hint.kind == RowKind.FILE_RECIPE:
+                previous = self._previous(leaf)
+                self.large.append(
+                    LargeNeed(oid, leaf.size, hint, leaf.wanted.label, leaf.path, previous)
+                )
+            else:
+                small[oid] = hint
+        got: set[bytes] = set()
+        for frame, members in self._read(small, RowKind.FILE, self._use_small):
+            got.update(member.id for member in members)
+            self._keep(frame, members)
+        for oid in small.keys() - got:
+            self._absent(leaves[oid].wanted, leaves[oid].path, oid)
+
+    def _use_small(
+        self, want: FrameWant, frame: memoryview
+    ) -> tuple[bytes | memoryview, list[Member]]:
+        raw = unpack_frame(frame)
+        for member in want.members:
+            piece = raw[member.inner_offset : member.inner_offset + member.raw_length]
+            if hash_bytes(piece) != member.id:
+                raise CorruptError("bytes on the remote do not match their name")
+        wanted = sum(member.raw_length for member in want.members)
+        self._count(len(want.members), wanted, len(frame))
+        return (bytes(frame) if wanted * 2 >= len(raw) else memoryview(raw)), list(want.members)
+
+    def _keep(self, frame: bytes | memoryview, members: list[Member]) -> None:
+        """A frame that is mostly wanted is kept as it came; of others, the wanted pieces."""
+        if isinstance(frame, bytes):
+            self.writer.add_frame(frame, members)
+            return
+        for member in members:
+            piece = frame[member.inner_offset : member.inner_offset + member.raw_length]
+            self.writer.add(member.id, bytes(piece))
+
+    def _read(
+        self,
+        hints: dict[bytes, Hint | None],
+        kind: RowKind,
+        use: Callable[[FrameWant, memoryview], T],
+    ) -> Iterator[T]:
+        """Reads things by their hints; those whose hint fails once more, by every other place."""
+        resolved = self._resolve(hints)
+        failed: dict[bytes, Hint] = {}
+        wants = group_frames({oid: hint for oid, hint in resolved.items() if hint.kind == kind})
+        for outcome in read_frames(self.index.remote.backend, wants, use, self.jobs):
+            if outcome.error is None:
+                assert outcome.value is not None
+                yield outcome.value
+            else:
+                failed.update({m.id: resolved[m.id] for m in outcome.want.members})
+        for oid, bad in failed.items():
+            value = self._read_elsewhere(oid, bad, kind, use)
+            if value is not None:
+                yield value
+
+    def _read_elsewhere(
+        self, oid: bytes, bad: Hint, kind: RowKind, use: Callable[[FrameWant, memoryview], T]
+    ) -> T | None:
+        for hint in self._other_places(oid, bad):
+            if hint.kind != kind:
+                continue
+            wants = group_frames({oid: hint})
+            for outcome in read_frames(self.index.remote.backend, wants, use, 1):
+                if outcome.error is None:
+                    return outcome.value
+        return None
+
+    def _other_places(self, oid: bytes, bad: Hint) -> Iterator[Hint]:
+        """The bad place alone first (its neighbours in the frame may be at fault), then others."""
+        yield bad
+        try:
+            yield from (hint for hint in self.index.every_place(oid, chunk=False) if hint != bad)
+        except DvliteError:
+            return
+
+    def _resolve(self, hints: dict[bytes, Hint | None]) -> dict[bytes, Hint]:
+        known = {oid: hint for oid, hint in hints.items() if hint is not None}
+        unknown = hints.keys() - known.keys()
+        return known | (self.index.objects(unknown) if unknown else {})
+
+    def _previous(self, leaf: _Leaf) -> bytes | None:
+        """The oid that this file had in the version before, when that is in the cache."""
+        old = leaf.wanted.previous
+        try:
+            if old is not None and leaf.wanted.kind == "tree":
+                entry = find(self.cache.read_tree, old, leaf.path)
+                old = entry.oid if entry is not None else None
+            return old if old is not None and self.cache.has(old) else None
+        except DvliteError:
+            return None
+
+    def _fetch_large(self, need: LargeNeed) -> None:
+        def tell(read: int, done: int) -> None:
+            self._count(0, done, read)
+
+        try:
+            reused = fetch_large(self.index, self.cache, need, self.jobs, tell)
+        except (CorruptError, DvliteError) as error:
+            if not _is_of_object(error):
+                raise
+            self._absent(need, need.path, need.oid)
+            return
+        self.report.reused_bytes += reused
+        self._count(1, 0, 0)
+
+    def _count(self, files: int, size: int, read: int) -> None:
+        report = self.report
+        with self.lock:  # reading threads count too
+            report.files += files
+            report.size_bytes += size
+            report.read_bytes += read
+        self.progress(
+            "fetching", report.files, report.size_bytes, self.total_files, self.total_bytes
+        )
+
+    def _absent(self, wanted: Wanted | LargeNeed, path: bytes, oid: bytes) -> None:
+        self.report.absent.append(Absent(wanted.label, path, oid))
+
+
+def _read_tree_recipe(raw: bytes, member: Member, pack: bytes) -> tuple[bytes, bytes, Recipe]:
+    recipe = decode_recipe(raw[member.inner_offset : member.inner_offset + member.raw_length], pack)
+    if recipe.what != TREE or hash_tree(recipe.body) != member.id:
+        raise CorruptError("a tree on the remote does not match its name")
+    return member.id, recipe.body, recipe
+
+
+def _is_of_object(error: DvliteError) -> bool:
+    """Whether an error is about one object (others may still come) and not about the machine."""
+    return error.exit_code in (6, 7, 8, 9)

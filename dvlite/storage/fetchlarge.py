@@ -1,0 +1,245 @@
+"""Fetching one large file: its recipe, its chunks in parallel, and its hash at the end.
+
+Owns reuse: chunks that an older version on this machine has are copied from it. The file grows
+under a temporary name and becomes an object only when all its bytes hash to its name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
+from typing import NamedTuple
+
+from dvlite.atomic import temporary_name
+from dvlite.errors import CorruptError, DvliteError, MissingError
+from dvlite.storage.cache import Cache
+from dvlite.storage.cachewriter import adopt_file
+from dvlite.storage.chunker import cut
+from dvlite.storage.codec import unpack_frame
+from dvlite.storage.index import Index
+from dvlite.storage.oid import file_hasher, hash_bytes, hash_recipe_part, to_text
+from dvlite.storage.ranges import FrameWant, group_frames, read_frames
+from dvlite.storage.recipe import CHUNKS, PARTS, TREE, Hint, Need, Recipe
+from dvlite.storage.recipe import decode as decode_recipe
+from dvlite.storage.row import RowKind
+
+Tell = Callable[[int, int], None]
+
+# Chunks handled at a time (1 GB of file): bounds memory at any file size.
+_BATCH = 16_384
+_PIECE = 4 << 20
+
+
+class LargeNeed(NamedTuple):
+    """A large file to fetch: where its recipe lies, and an older version if one is here."""
+
+    oid: bytes
+    size: int
+    hint: Hint
+    label: str
+    path: bytes
+    previous: bytes | None
+
+
+def fetch_large(index: Index, cache: Cache, need: LargeNeed, jobs: int, tell: Tell) -> int:
+    """Fetches one file into the cache; returns how many bytes came from the older version.
+
+    `tell(read, done)` is called as bytes come over the wire and become bytes of the file.
+
+    Raises:
+        MissingError, CorruptError: parts of it are nowhere, or not what their names say.
+    """
+    local = _local_chunks(cache, need.previous)
+    temporary = temporary_name(cache.temporary_folder, "fetch-")
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        assembly = _Assembly(index, descriptor, jobs, tell, local)
+        assembly.run(need)
+        _verify(descriptor, need.oid)
+        if cache.durable:
+            os.fsync(descriptor)
+        adopt_file(cache, temporary, need.oid)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    finally:
+        os.close(descriptor)
+        local.close()
+    return assembly.reused
+
+
+class _LocalChunks:
+    """Chunks of a file that is here, by id."""
+
+    def __init__(self, path: str | None) -> None:
+        self._places: dict[bytes, tuple[int, int]] = {}
+        self._descriptor = -1
+        if path is None:
+            return
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        offset = 0
+        with open(path, "rb", buffering=0) as stream:  # noqa: PTH123
+            for chunk in cut(stream):
+                self._places[hash_bytes(chunk)] = (offset, len(chunk))
+                offset += len(chunk)
+
+    def read(self, chunk_id: bytes) -> bytes | None:
+        """The chunk's bytes, verified; None when it is not here."""
+        place = self._places.get(chunk_id)
+        if place is None:
+            return None
+        data = os.pread(self._descriptor, place[1], place[0])
+        return data if hash_bytes(data) == chunk_id else None
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class _Assembly:
+    """Writes chunks where they belong in a file."""
+
+    def __init__(
+        self, index: Index, descriptor: int, jobs: int, tell: Tell, local: _LocalChunks
+    ) -> None:
+        self.index, self.descriptor, self.jobs, self.tell = index, descriptor, jobs, tell
+        self.local = local
+        self.reused = 0
+        self.end = 0
+
+    def run(self, need: LargeNeed) -> None:
+        recipe = self._recipe(Need(need.oid, need.hint), RowKind.FILE_RECIPE)
+        needs = self._chunks(recipe)
+        while batch := list(islice(needs, _BATCH)):
+            self._write_batch(batch, need.size)
+        if self.end != need.size:
+            raise CorruptError(
+                f"the remote's recipe of {need.label} makes {self.end} bytes, not {need.size}"
+            )
+
+    def _chunks(self, recipe: Recipe) -> Iterator[Need]:
+        if recipe.what == CHUNKS:
+            yield from recipe.needs()
+        elif recipe.what == PARTS:
+            for part in recipe.needs():
+                inner = self._recipe(part, RowKind.RECIPE_PART)
+                if inner.what != CHUNKS:
+                    raise CorruptError("a part of a recipe does not hold chunks")
+                yield from inner.needs()
+        else:
+            raise CorruptError("a file's recipe is a tree's")
+
+    def _recipe(self, need: Need, kind: RowKind) -> Recipe:
+        def use(want: FrameWant, frame: memoryview) -> Recipe:
+            raw = unpack_frame(frame)
+            member = want.members[0]
+            data = raw[member.inner_offset : member.inner_offset + member.raw_length]
+            if kind == RowKind.RECIPE_PART and hash_recipe_part(data) != need.id:
+                raise CorruptError("a part of a recipe does not match its name")
+            self.tell(len(frame), 0)
+            recipe = decode_recipe(data, want.pack)
+            if recipe.what == TREE:
+                raise CorruptError("a file's recipe is a tree's")
+            return recipe
+
+        return self._first_good(need, kind, use)
+
+    def _write_batch(self, batch: list[Need], size: int) -> None:
+        places: dict[bytes, list[int]] = {}
+        hints = self._resolve(batch)
+        for need in batch:
+            places.setdefault(need.id, []).append(self.end)
+            self.end += hints[need.id].raw_length
+        if self.end > size:
+            raise CorruptError("a recipe on the remote makes more bytes than its file has")
+        wanted = {
+            chunk_id: hints[chunk_id]
+            for chunk_id, offsets in places.items()
+            if not self._from_local(chunk_id, offsets)
+        }
+
+        def use(want: FrameWant, frame: memoryview) -> None:
+            raw = unpack_frame(frame)
+            for member in want.members:
+                chunk = raw[member.inner_offset : member.inner_offset + member.raw_length]
+                self._check_and_write(member.id, chunk, hints[member.id], places[member.id])
+            self.tell(len(frame), 0)
+
+        for outcome in read_frames(self.index.remote.backend, group_frames(wanted), use, self.jobs):
+            if outcome.error is not None:
+                for member in outcome.want.members:
+                    need = Need(member.id, hints[member.id])
+                    self._first_good(need, RowKind.CHUNK, use)
+
+    def _from_local(self, chunk_id: bytes, offsets: list[int]) -> bool:
+        data = self.local.read(chunk_id)
+        if data is None:
+            return False
+        self._write(data, offsets)
+        self.reused += len(data) * len(offsets)
+        return True
+
+    def _check_and_write(
+        self, chunk_id: bytes, chunk: bytes, hint: Hint, offsets: list[int]
+    ) -> None:
+        if hash_bytes(chunk) != chunk_id or len(chunk) != hint.raw_length:
+            raise CorruptError("a chunk on the remote does not match its name")
+        self._write(chunk, offsets)
+
+    def _write(self, data: bytes, offsets: list[int]) -> None:
+        for offset in offsets:
+            view = memoryview(data)
+            while view:
+                written = os.pwrite(self.descriptor, view, offset)
+                view, offset = view[written:], offset + written
+        self.tell(0, len(data) * len(offsets))
+
+    def _resolve(self, batch: list[Need]) -> dict[bytes, Hint]:
+        hints = {need.id: need.hint for need in batch if need.hint is not None}
+        unknown = {need.id for need in batch if need.hint is None} - hints.keys()
+        if unknown:
+            hints |= self.index.chunks(unknown)
+            if unknown - hints.keys():
+                raise MissingError("a chunk of it is not on the remote")
+        return hints
+
+    def _first_good(
+        self, need: Need, kind: RowKind, use: Callable[[FrameWant, memoryview], object]
+    ) -> Recipe:
+        """Reads one thing by its hint, then by every other place the index knows."""
+        problem: DvliteError = MissingError(f"{to_text(need.id)} is not on the remote")
+        for hint in self._places(need, kind):
+            for outcome in read_frames(
+                self.index.remote.backend, group_frames({need.id: hint}), use, 1
+            ):
+                if outcome.error is None:
+                    return outcome.value  # type: ignore[return-value]
+                problem = outcome.error
+        raise problem
+
+    def _places(self, need: Need, kind: RowKind) -> Iterator[Hint]:
+        if need.hint is not None:
+            yield need.hint
+        piece = kind != RowKind.FILE_RECIPE
+        for hint in self.index.every_place(need.id, chunk=piece):
+            if hint != need.hint and hint.kind == kind:
+                yield hint
+
+
+def _local_chunks(cache: Cache, previous: bytes | None) -> _LocalChunks:
+    place = cache.find(previous) if previous is not None else None
+    return _LocalChunks(place.path if place is not None and place.row is None else None)
+
+
+def _verify(descriptor: int, oid: bytes) -> None:
+    hasher = file_hasher()
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    while data := os.read(descriptor, _PIECE):
+        hasher.update(data)
+    if hasher.digest() != oid:
+        raise CorruptError(f"what the remote has as {to_text(oid)} are other bytes")

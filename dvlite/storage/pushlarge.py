@@ -1,0 +1,142 @@
+"""Large files of a push: cut, looked up, compressed, and their recipes.
+
+Owns the memory bound: of a huge file, never more is held than one part of its recipe (about
+1 GB of file). Every file is hashed again while it is read: a damaged cache must not become a
+damaged remote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import BinaryIO
+
+from dvlite.errors import CorruptError
+from dvlite.storage.cache import Cache
+from dvlite.storage.chunker import cut
+from dvlite.storage.index import Index
+from dvlite.storage.oid import file_hasher, hash_bytes, hash_recipe_part, to_text
+from dvlite.storage.recipe import CHUNKS, PART_CHUNKS, PARTS, Hint, encode_chunks
+from dvlite.storage.row import RowKind
+from dvlite.storage.upload import Uploader
+
+# Chunks are looked up so many at a time (8 MB of file): one sorted pass over the index.
+_BATCH = 128
+# A part of one file holds 16,384 chunks; several small recipes wait together up to as many.
+_PENDING = PART_CHUNKS
+# Chunks of this push that are remembered to find repeats: 60 MB of memory, 20 GB of file.
+_REMEMBERED = 300_000
+
+
+class _Hashing:
+    """A stream that hashes what is read from it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.hasher = file_hasher()
+        self.size = 0
+
+    def read(self, length: int) -> bytes:
+        data = self._stream.read(length)
+        self.hasher.update(data)
+        self.size += len(data)
+        return data
+
+
+class LargeFiles:
+    """Sends large files. Recipes wait until the packs they point into have their names."""
+
+    def __init__(self, index: Index, cache: Cache, data: Uploader, meta: Uploader) -> None:
+        self._index, self._cache, self._data, self._meta = index, cache, data, meta
+        self._waiting: list[tuple[bytes, list[bytes], list[bytes]]] = []
+        self._waiting_chunks = 0
+        self._known: dict[bytes, Hint] = {}
+        self._sent: set[bytes] = set()
+        self.new_bytes = 0
+        self.read_bytes = 0
+
+    def has(self, oid: bytes) -> bool:
+        """Whether this push sent that file already."""
+        return oid in self._sent
+
+    def send(self, oid: bytes, after_batch: Callable[[], None]) -> None:
+        """Sends one file; its recipe follows with `flush`.
+
+        Raises:
+            CorruptError: the cache's bytes are not this object's; no recipe is written then.
+        """
+        ids: list[bytes] = []
+        parts: list[bytes] = []
+        with open(self._source(oid), "rb", buffering=0) as stream:  # noqa: PTH123
+            hashing = _Hashing(stream)
+            batch: list[bytes] = []
+            for chunk in cut(hashing):  # type: ignore[arg-type]
+                batch.append(bytes(chunk))
+                self.read_bytes += len(chunk)
+                if len(batch) == _BATCH:
+                    ids += self._send_batch(batch)
+                    batch.clear()
+                    after_batch()
+                    if len(ids) >= PART_CHUNKS:
+                        parts.append(self._part(ids))
+                        ids = []
+            ids += self._send_batch(batch)
+            if hashing.hasher.digest() != oid:
+                raise CorruptError(f"{to_text(oid)} is damaged in the cache")
+        if parts and ids:
+            parts.append(self._part(ids))
+            ids = []
+        self._sent.add(oid)
+        self._waiting.append((oid, ids, parts))
+        self._waiting_chunks += len(ids)
+        if self._waiting_chunks >= _PENDING:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes the recipes that wait. Closes the data pack, so that all hints are final."""
+        if not self._waiting:
+            self._known.clear()
+            return
+        self._data.close_pack()
+        for oid, ids, parts in self._waiting:
+            if parts:
+                recipe = encode_chunks(parts, [self._meta.hint(part) for part in parts], PARTS)
+            else:
+                recipe = encode_chunks(ids, self._hints(ids), CHUNKS)
+            self._meta.add(oid, RowKind.FILE_RECIPE, recipe)
+        self._waiting, self._waiting_chunks = [], 0
+        self._known.clear()
+
+    def _source(self, oid: bytes) -> str:
+        place = self._cache.find(oid)
+        if place is None or place.row is not None:
+            raise CorruptError(f"{to_text(oid)} is not a whole file in the cache")
+        return place.path
+
+    def _send_batch(self, chunks: list[bytes]) -> list[bytes]:
+        ids = [hash_bytes(chunk) for chunk in chunks]
+        unknown = {
+            chunk_id
+            for chunk_id in ids
+            if chunk_id not in self._data and chunk_id not in self._known
+        }
+        self._known.update(self._index.chunks(unknown, trusted=True))
+        for chunk_id, chunk in zip(ids, chunks, strict=True):
+            if chunk_id not in self._data and chunk_id not in self._known:
+                self._data.add(chunk_id, RowKind.CHUNK, chunk)
+                self.new_bytes += len(chunk)
+        return ids
+
+    def _part(self, ids: list[bytes]) -> bytes:
+        """Writes one part of a long recipe; returns its id."""
+        self._data.close_pack()
+        recipe = encode_chunks(ids, self._hints(ids), CHUNKS)
+        part = hash_recipe_part(recipe)
+        if part not in self._meta:
+            self._meta.add(part, RowKind.RECIPE_PART, recipe)
+        if len(self._data.pieces.number_of) > _REMEMBERED:
+            self.flush()
+            self._data.pieces.forget_published()
+        return part
+
+    def _hints(self, ids: list[bytes]) -> list[Hint | None]:
+        return [self._data.hint(chunk) or self._known.get(chunk) for chunk in ids]

@@ -1,0 +1,192 @@
+"""A remote: its fixed description, the names of what is on it, and its index.
+
+Owns `dvlite.json`, the layout of names, and what a listing means: which segments readers use and
+which a pusher may count on (its view). Bytes go through a backend.
+
+    dvlite.json                    fixed bytes per format version
+    packs/ab/<id>                  packs
+    index/s-...                    segments (see `render_name`)
+    index/gc-<epoch, 16 digits>    gc markers
+    roots/<clone>-<time>           what a clone last pushed
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dvlite.errors import CorruptError, FormatVersionError, RemoteError
+from dvlite.storage.backend import Backend, NotThere, open_backend
+from dvlite.storage.chunker import PARAMETERS, SMALL_BYTES
+from dvlite.storage.segment import Counts
+
+FORMAT_VERSION = 1
+DESCRIPTION_NAME = "dvlite.json"
+_KNOWN_FEATURES: frozenset[str] = frozenset()
+# dvlite.json is a few hundred bytes and a marker a few megabytes; more is an attack.
+_MAX_DESCRIPTION = 64 << 10
+_ID_CHARS = 32
+_SHORT_CHARS = 12
+_SEGMENT = re.compile(
+    r"s-(\d{1,16})-(\d{1,12})-(\d{1,12})-(\d{1,9})-(\d{1,9})-([0-9a-f]{32})"
+    r"(?:-([0-9a-f]{12}(?:\.[0-9a-f]{12}){0,15}))?\Z"
+)
+_MARKER = re.compile(r"gc-(\d{16})\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentName:
+    """What a segment's name alone tells."""
+
+    epoch: int
+    counts: Counts
+    id: str
+    supersedes: tuple[str, ...] = ()
+
+    @property
+    def short(self) -> str:
+        """The part of the id by which a merge names what it supersedes."""
+        return self.id[:_SHORT_CHARS]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What one listing of `index/` says.
+
+    `readable`: segments a reader uses, newest epoch first. `trusted`: those a pusher of this
+    epoch may count on.
+    """
+
+    epoch: int
+    readable: tuple[SegmentName, ...]
+    trusted: tuple[SegmentName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """An opened remote."""
+
+    name: str
+    backend: Backend
+
+    def listing(self) -> Listing:
+        """The index as it is now. One LIST, and one GET where gc has run."""
+        segments, epoch = [], 0
+        for stored in self.backend.list("index"):
+            base = stored.name.rpartition("/")[2]
+            segment = parse_name(base)
+            if segment is not None and segment.counts.size_bytes() == stored.size:
+                segments.append(segment)
+            marker = _MARKER.match(base)
+            if marker is not None:
+                epoch = max(epoch, int(marker.group(1)))
+        valid = self._still_valid(epoch) if epoch else frozenset()
+        trusted = [name for name in segments if name.epoch == epoch or name.id in valid]
+        return Listing(epoch, live(segments), live(trusted))
+
+    def epoch(self) -> int:
+        """The newest gc epoch, asked anew."""
+        return self.listing().epoch
+
+    def _still_valid(self, epoch: int) -> frozenset[str]:
+        data = self.backend.read(f"index/gc-{epoch:016d}")
+        try:
+            marker = json.loads(data)
+            if marker["dvlite"] > FORMAT_VERSION:
+                raise FormatVersionError(
+                    "the remote's gc marker is of a newer version", "upgrade dvlite"
+                )
+            return frozenset(str(item) for item in marker["new"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptError(f"the gc marker of epoch {epoch} is damaged") from error
+
+
+def description() -> bytes:
+    """The bytes of `dvlite.json`: the same from everyone, so that creating it twice is once."""
+    content = {
+        "dvlite": FORMAT_VERSION,
+        "chunker": PARAMETERS,
+        "requires": [],
+        "small_bytes": SMALL_BYTES,
+    }
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
+
+
+def open_remote(name: str, backend: Backend, create: bool = False) -> Remote:
+    """Opens a remote and checks that this dvlite can read it; makes it when `create` is set.
+
+    Raises:
+        RemoteError: nothing there, or something that is no dvlite remote.
+        FormatVersionError: made by a newer dvlite, or with features this one lacks.
+    """
+    try:
+        data = backend.read(DESCRIPTION_NAME, 0, _MAX_DESCRIPTION)
+    except NotThere:
+        if not create:
+            raise RemoteError(
+                f"there is no dvlite remote at {backend.url} yet",
+                "the first `dvlite push` makes it",
+            ) from None
+        backend.write_if_absent(DESCRIPTION_NAME, description())
+        data = backend.read(DESCRIPTION_NAME, 0, _MAX_DESCRIPTION)
+    _check_description(data, backend.url)
+    return Remote(name, backend)
+
+
+def open_url(name: str, url: str, options: dict[str, str], create: bool = False) -> Remote:
+    """Opens the remote at a URL."""
+    return open_remote(name, open_backend(url, options), create)
+
+
+def pack_name(pack: bytes) -> str:
+    """Where a pack lies."""
+    text = pack.hex()
+    return f"packs/{text[:2]}/{text}"
+
+
+def render_name(name: SegmentName) -> str:
+    """`s-<epoch>-<objects>-<chunks>-<packs>-<roots>-<id>` and what it supersedes."""
+    counts = name.counts
+    numbers = f"{counts.objects}-{counts.chunks}-{counts.packs}-{counts.roots}"
+    tail = "-" + ".".join(name.supersedes) if name.supersedes else ""
+    return f"index/s-{name.epoch}-{numbers}-{name.id}{tail}"
+
+
+def parse_name(base: str) -> SegmentName | None:
+    """The inverse, of the last part of the name; None for anything else."""
+    match = _SEGMENT.match(base)
+    if match is None:
+        return None
+    epoch, objects, chunks, packs, roots = (int(match.group(n)) for n in range(1, 6))
+    supersedes = tuple(match.group(7).split(".")) if match.group(7) else ()
+    return SegmentName(epoch, Counts(objects, chunks, packs, roots), match.group(6), supersedes)
+
+
+def live(segments: Sequence[SegmentName]) -> tuple[SegmentName, ...]:
+    """Without those that a merge among them replaces; newest epoch first."""
+    gone = {short for name in segments for short in name.supersedes}
+    kept = [name for name in segments if name.short not in gone]
+    return tuple(sorted(kept, key=lambda name: (-name.epoch, name.id)))
+
+
+def _check_description(data: bytes, url: str) -> None:
+    try:
+        content = json.loads(data)
+        version, features = content["dvlite"], content["requires"]
+        parameters, small = content["chunker"], content["small_bytes"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RemoteError(f"{url}/{DESCRIPTION_NAME} is not a dvlite remote's") from error
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise FormatVersionError(
+            f"the remote {url} has format version {version}, this dvlite knows {FORMAT_VERSION}",
+            "upgrade dvlite: pip install --upgrade dvlite",
+        )
+    unknown = set(map(str, features)) - _KNOWN_FEATURES if isinstance(features, list) else {"?"}
+    if unknown or parameters != PARAMETERS or small != SMALL_BYTES:
+        raise FormatVersionError(
+            f"the remote {url} needs what this dvlite does not know: "
+            + (", ".join(sorted(unknown)) or "other chunk parameters"),
+            "upgrade dvlite: pip install --upgrade dvlite",
+        )
