@@ -80,6 +80,7 @@ class LargeFiles:
                         parts.append(self._part(ids))
                         ids = []
             ids += self._send_batch(batch)
+            after_batch()
             if hashing.hasher.digest() != oid:
                 raise CorruptError(f"{to_text(oid)} is damaged in the cache")
         if parts and ids:
