@@ -14,6 +14,7 @@ from typing import IO
 from dvlite.atomic import fsync_folder, open_to_publish, publish, temporary_name
 from dvlite.storage.cache import Cache
 from dvlite.storage.codec import FRAME_TARGET, pack_frame, unpack_frame
+from dvlite.storage.consolidate import consolidate_if_many
 from dvlite.storage.pack import DATA, Member, PackWriter
 from dvlite.storage.row import RowKind, sort_rows
 from dvlite.storage.segment import encode
@@ -112,6 +113,7 @@ class CacheWriter:
             self._take(pack_frame(data), [Member(oid, RowKind.TREE, 0, len(data))])
         if self._pack is not None:
             self._publish_pack()
+            consolidate_if_many(self._cache)
         for frame, members in self._frames:
             raw = unpack_frame(frame)
             for member in members:
