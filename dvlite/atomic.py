@@ -125,9 +125,7 @@ def try_lock(path: str) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _acquire(
-    descriptor: int, path: str, wait_s: float, on_wait: Callable[[], None] | None
-) -> None:
+def _acquire(descriptor: int, path: str, wait_s: float, on_wait: Callable[[], None] | None) -> None:
     deadline = time.monotonic() + wait_s
     waited = False
     while not _lock_once(descriptor):

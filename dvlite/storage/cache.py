@@ -144,7 +144,7 @@ class Cache:
             )
         if place.row is not None:
             return self.read_row(place.path, place.row)
-        with open(place.path, "rb") as stream:  # noqa: PTH123
+        with open(place.path, "rb") as stream:
             data = stream.read()
         if oid not in (hash_bytes(data), hash_tree(data)):
             raise CorruptError(f"the cache's file {place.path} is damaged")
@@ -226,7 +226,7 @@ def is_tree_row(row: Row) -> bool:
 
 
 def _map(path: str) -> Segment:
-    with open(path, "rb") as stream:  # noqa: PTH123
+    with open(path, "rb") as stream:
         mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     try:
         return open_bytes(memoryview(mapped))

@@ -100,7 +100,7 @@ class CacheWriter:
 
     def _open_pack(self) -> PackWriter:
         self._temporary = temporary_name(self._cache.temporary_folder, "pack-")
-        self._stream = open(self._temporary, "xb", buffering=1 << 20)  # noqa: PTH123, SIM115
+        self._stream = open(self._temporary, "xb", buffering=1 << 20)  # noqa: SIM115
         self._pack = PackWriter(self._stream, DATA)
         for frame, members in self._frames:
             self._pack.add_frame(frame, members)

@@ -53,7 +53,7 @@ def _consolidate(cache: Cache) -> bool:
 def _write_joined(cache: Cache, packs: list[LocalPack]) -> None:
     temporary = temporary_name(cache.temporary_folder, "pack-")
     try:
-        with open(temporary, "xb", buffering=1 << 20) as stream:  # noqa: PTH123
+        with open(temporary, "xb", buffering=1 << 20) as stream:
             writer = PackWriter(stream, DATA)
             for pack in packs:
                 for (offset, length), members in _frames(pack):

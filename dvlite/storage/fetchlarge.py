@@ -81,7 +81,7 @@ class _LocalChunks:
             return
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         offset = 0
-        with open(path, "rb", buffering=0) as stream:  # noqa: PTH123
+        with open(path, "rb", buffering=0) as stream:
             for chunk in cut(stream):
                 self._places[hash_bytes(chunk)] = (offset, len(chunk))
                 offset += len(chunk)

@@ -97,7 +97,7 @@ class Index:
     def _mirrored(self, name: SegmentName, remote_name: str) -> bytes:
         path = os.path.join(self.mirror_folder, name.id)
         try:
-            with open(path, "rb") as stream:  # noqa: PTH123
+            with open(path, "rb") as stream:
                 data = stream.read()
             if segment_id(data) == name.id:
                 return data

@@ -66,7 +66,7 @@ class LargeFiles:
         """
         ids: list[bytes] = []
         parts: list[bytes] = []
-        with open(self._source(oid), "rb", buffering=0) as stream:  # noqa: PTH123
+        with open(self._source(oid), "rb", buffering=0) as stream:
             hashing = _Hashing(stream)
             batch: list[bytes] = []
             for chunk in cut(hashing):  # type: ignore[arg-type]

@@ -1,0 +1,402 @@
+"""The git repository: the only place that starts git or uses GitPython.
+
+Owns how git is called: with the caller's repository-local environment scrubbed (a hook of one
+worktree must not redirect commands for another), messages in English, literal path
+specifications, and revisions that can never be taken for options. Paths are `str` from
+`os.fsdecode`, relative to the top of the work tree, with `/`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from dvlite.errors import DvliteError, MissingError, PathError, ProjectError
+
+# `git rev-parse --local-env-vars` without the ones that carry the user's own `-c` options.
+_LOCAL_VARIABLES = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_CONFIG",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_GRAFT_FILE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NAMESPACE",
+    "GIT_CEILING_DIRECTORIES",
+)
+# Arguments of one process are limited to 2 MB on Linux and 1 MB on macOS.
+_PATHS_A_CALL = 200
+# A pointer is some 150 bytes; whatever is larger than this is not one, and is not read.
+MAX_BLOB_BYTES = 64 << 10
+
+
+class PointerChange(NamedTuple):
+    """A commit gave a pointer file another content; None: it was not there, or is gone."""
+
+    commit: str
+    path: str
+    old: str | None
+    new: str | None
+
+
+class Commit(NamedTuple):
+    """What people want to know of a commit. `date` is ISO 8601 with its zone."""
+
+    hash: str
+    short: str
+    author: str
+    date: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class GitRepo:
+    """One work tree of a git repository; all three paths are absolute."""
+
+    top: str
+    git_dir: str
+    common_dir: str
+
+    @staticmethod
+    def discover(folder: str) -> GitRepo:
+        """The repository that `folder` is in.
+
+        Raises:
+            ProjectError: none, a bare one, or git is missing or refuses it.
+        """
+        words = ("--is-bare-repository", "--absolute-git-dir", "--git-common-dir")
+        done = _start(["git", "-C", folder, "rev-parse", *words, "--show-toplevel"], None)
+        lines = os.fsdecode(done.stdout).split("\n")
+        if lines[0] == "true":
+            raise ProjectError(
+                f"{folder} is a bare git repository: it has no files to work with",
+                "clone it, and work in the clone",
+            )
+        if done.returncode:
+            raise _discovery_error(folder, os.fsdecode(done.stderr))
+        if len(lines) != 5:  # a folder's name holds a newline: ask one by one
+            git_dir, common, top = (
+                _ask_path(folder, word) for word in (*words[1:], "--show-toplevel")
+            )
+        else:
+            git_dir, common, top = lines[1:4]
+        return GitRepo(
+            top, git_dir, os.path.normpath(os.path.join(os.path.abspath(folder), common))
+        )
+
+    # -- the index and the work tree ---------------------------------------------------------------
+
+    def find_files(self, suffix: str, folder: str = "") -> list[str]:
+        """Files whose name ends with `suffix` below `folder`, that git tracks or would track."""
+        listed = self._run(
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "--",
+            _below(folder, suffix),
+        )
+        return sorted({path for path in _split(listed) if path.endswith(suffix)})
+
+    def tracked(self, paths: Sequence[str]) -> list[str]:
+        """The files git's index holds that are one of `paths` or below one."""
+        found: list[str] = []
+        for batch in _batches(paths):
+            found += _split(self._run("--literal-pathspecs", "ls-files", "-z", "--", *batch))
+        return found
+
+    def ignored(self, paths: Iterable[str]) -> set[str]:
+        """Those of `paths` that git ignores (a folder's path ends with `/`)."""
+        text = b"".join(os.fsencode(path) + b"\0" for path in paths)
+        if not text:
+            return set()
+        done = self._start(["check-ignore", "-z", "--stdin", "--no-index"], text)
+        if done.returncode > 1:
+            raise _error(done)
+        return set(_split(done.stdout))
+
+    def stage(self, paths: Sequence[str]) -> None:
+        """Puts the files' content (or that they are gone) into git's index."""
+        for batch in _batches(paths):
+            self._run("--literal-pathspecs", "add", "--all", "--", *batch)
+
+    def unstage(self, paths: Sequence[str]) -> None:
+        """Takes files out of git's index; the files stay."""
+        for batch in _batches(paths):
+            self._run(
+                "--literal-pathspecs", "rm", "--quiet", "--cached", "--ignore-unmatch", "--", *batch
+            )
+
+    # -- revisions ---------------------------------------------------------------------------------
+
+    def resolve(self, revision: str) -> str:
+        """The full hash of the commit that a revision names.
+
+        Raises:
+            MissingError: there is no such commit.
+        """
+        done = self._start(
+            ["rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}"], None
+        )
+        lines = done.stdout.decode("ascii", "replace").split()
+        if done.returncode or not lines:
+            raise MissingError(
+                f"git knows no commit {revision}", "`git log --oneline --all` lists commits"
+            )
+        return lines[-1]
+
+    def short(self, commit: str) -> str:
+        """A commit's abbreviated hash."""
+        return self._run("rev-parse", "--short", "--end-of-options", commit).decode().split()[-1]
+
+    def head(self) -> str | None:
+        """The current commit; None before the first one."""
+        done = self._start(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"], None)
+        return None if done.returncode else done.stdout.decode("ascii").strip()
+
+    def branches(self) -> dict[str, str]:
+        """Local branches: name -> commit."""
+        return self._refs("refs/heads/")
+
+    def remote_branches(self) -> dict[str, str]:
+        """Remote-tracking branches: name -> commit."""
+        return self._refs("refs/remotes/")
+
+    def tags(self) -> dict[str, str]:
+        """Tags of commits: name -> commit."""
+        return self._refs("refs/tags/")
+
+    def describe(self, commit: str) -> Commit:
+        """Author, date and subject of a commit."""
+        from git import Repo  # costs 100 ms, and only people who read history pay
+
+        with Repo(self.top, search_parent_directories=False) as repo:
+            found = repo.commit(commit)
+            subject = str(found.summary)
+            date = found.authored_datetime.isoformat()
+            return Commit(found.hexsha, found.hexsha[:8], str(found.author.name), date, subject)
+
+    # -- content of commits ------------------------------------------------------------------------
+
+    def files_at(self, commit: str, suffix: str, folder: str = "") -> dict[str, bytes]:
+        """Path -> content of the files at a commit, below `folder`, that end with `suffix`."""
+        words = ["--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", commit]
+        listed = self._run(*words, *(["--", folder + "/"] if folder else []))
+        blobs: dict[str, list[str]] = {}
+        for line in _split(listed):
+            mode, _, rest = line.partition(" ")
+            blob, _, path = rest.partition(" ")[2].partition("\t")
+            if path.endswith(suffix) and mode.startswith("100"):
+                blobs.setdefault(blob, []).append(path)
+        return {path: data for blob, data in self.read_blobs(blobs) for path in blobs[blob]}
+
+    def read_file(self, commit: str, path: str) -> bytes | None:
+        """One small file at a commit; None when it is not there."""
+        done = self._start(["rev-parse", "--verify", "--quiet", f"{commit}:{path}"], None)
+        if done.returncode:
+            return None
+        blob = done.stdout.decode("ascii").strip()
+        return next((data for _, data in self.read_blobs([blob])), None)
+
+    def read_blobs(self, blobs: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """The content of these blobs, each cut off after `MAX_BLOB_BYTES` + 1 bytes."""
+        with subprocess.Popen(
+            self._command(["cat-file", "--batch"]),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=self._environment(),
+        ) as process:
+            assert process.stdin is not None and process.stdout is not None
+            for blob in blobs:
+                process.stdin.write(blob.encode("ascii") + b"\n")
+                process.stdin.flush()
+                head = process.stdout.readline().split()
+                if len(head) == 3 and head[1] == b"blob":
+                    yield blob, _read_capped(process.stdout, int(head[2]))
+                elif len(head) == 3:
+                    _read_capped(process.stdout, int(head[2]))
+
+    def pointer_changes(
+        self, tips: Sequence[str], known: Sequence[str], suffix: str, folder: str = ""
+    ) -> Iterator[PointerChange]:
+        """What each commit reachable from `tips` and not from `known` did to files with `suffix`.
+
+        Newest commits first; a merge is compared with each of its parents.
+        """
+        if not tips:
+            return
+        revisions = "".join(f"{tip}\n" for tip in tips) + "".join(f"^{one}\n" for one in known)
+        commits = self._run("rev-list", "--stdin", stdin=revisions.encode())
+        words = ["diff-tree", "--stdin", "-r", "-m", "--root", "--no-renames", "--raw", "-z"]
+        out = self._run(*words, "--", _below(folder, suffix), stdin=commits)
+        commit = ""
+        fields = iter(out.split(b"\0"))
+        for field in fields:
+            if field.startswith(b":"):
+                _, _, old, new, _ = field.decode("ascii").split(" ")
+                path = os.fsdecode(next(fields))
+                yield PointerChange(commit, path, _blob(old), _blob(new))
+            elif field:
+                commit = field.decode("ascii").split()[0]
+
+    # -- work trees --------------------------------------------------------------------------------
+
+    def add_worktree(self, folder: str, commit: str) -> None:
+        """A new work tree at `folder` with `commit` checked out; no hook is run."""
+        words = ["-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "--detach"]
+        self._run(*words, "--", folder, commit)
+
+    def remove_worktree(self, folder: str) -> None:
+        """Removes a work tree with everything in it."""
+        self._run("worktree", "remove", "--force", "--", folder)
+
+    # -- calling git -------------------------------------------------------------------------------
+
+    def setting(self, key: str) -> str | None:
+        """One of git's own settings."""
+        done = self._start(["config", "--get", key], None)
+        return None if done.returncode else os.fsdecode(done.stdout).rstrip("\n")
+
+    def _refs(self, prefix: str) -> dict[str, str]:
+        form = "%(refname)%00%(objectname)%00%(objecttype)%00%(*objectname)%00%(*objecttype)"
+        found = {}
+        for line in os.fsdecode(self._run("for-each-ref", f"--format={form}", prefix)).splitlines():
+            name, target, kind, peeled, peeled_kind = line.split("\0")
+            if kind == "commit" or peeled_kind == "commit":
+                found[name[len(prefix) :]] = target if kind == "commit" else peeled
+        return found
+
+    def _run(self, *words: str, stdin: bytes | None = None) -> bytes:
+        done = self._start(list(words), stdin)
+        if done.returncode:
+            raise _error(done)
+        return done.stdout
+
+    def _start(self, words: list[str], stdin: bytes | None) -> subprocess.CompletedProcess[bytes]:
+        return _start(self._command(words), stdin, self._environment())
+
+    def _command(self, words: list[str]) -> list[str]:
+        return ["git", "-C", self.top, *words]
+
+    def _environment(self) -> dict[str, str]:
+        """In a pre-commit hook git names a temporary index, which counts only in its own tree."""
+        environment = _scrubbed()
+        index = os.environ.get("GIT_INDEX_FILE")
+        if index and os.path.join(self.top, index).startswith(self.git_dir + os.sep):
+            environment["GIT_INDEX_FILE"] = index
+        return environment
+
+
+def git_version() -> tuple[int, ...]:
+    """The version of the installed git.
+
+    Raises:
+        ProjectError: git is missing.
+    """
+    text = _start(["git", "version"], None).stdout.decode("ascii", "replace").split()
+    numbers = text[2].split(".") if len(text) > 2 else []
+    return tuple(int(number) for number in numbers if number.isdigit())
+
+
+def _start(
+    command: list[str], stdin: bytes | None, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            command, input=stdin or b"", capture_output=True, env=environment or _scrubbed()
+        )
+    except FileNotFoundError as error:
+        raise ProjectError("git was not found", "install git 2.25 or newer") from error
+
+
+def _scrubbed() -> dict[str, str]:
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in _LOCAL_VARIABLES and key != "GIT_INDEX_FILE"
+    }
+    return {**kept, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_LITERAL_PATHSPECS": "0"}
+
+
+def _discovery_error(folder: str, message: str) -> DvliteError:
+    if not os.path.isdir(folder):
+        return PathError(f"there is no folder {folder}")
+    if "dubious ownership" in message:
+        return ProjectError(
+            f"git refuses the repository around {folder}: it belongs to somebody else",
+            f"if you trust it: git config --global --add safe.directory {folder}",
+        )
+    if "not a git repository" in message:
+        return ProjectError(f"{folder} is not in a git repository", "make it one: git init")
+    if "work tree" in message:
+        return ProjectError(f"{folder} is inside git's own folder", "go to the work tree")
+    return ProjectError(f"git does not accept {folder}: {_first_line(message)}")
+
+
+def _error(done: subprocess.CompletedProcess[bytes]) -> DvliteError:
+    message = os.fsdecode(done.stderr)
+    if "index.lock" in message:
+        return ProjectError(
+            "another git process holds git's index (index.lock)",
+            "wait for it; if none runs, git says which file to remove: run `git status`",
+        )
+    if "ignored by one of your .gitignore" in message:
+        names = [line for line in message.splitlines() if line.endswith(".dvl")]
+        return PathError(
+            f"git ignores the pointer {', '.join(names) or 'file'}",
+            "take its pattern out of .gitignore, so that the pointer can be committed",
+        )
+    verb = next((word for word in done.args[3:] if not word.startswith("-")), "")
+    return ProjectError(f"git {verb} failed: {_first_line(message)}")
+
+
+def _first_line(message: str) -> str:
+    lines = [line for line in message.strip().splitlines() if line] or ["no reason given"]
+    line = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[0])
+    return line.removeprefix("fatal: ").removeprefix("error: ")
+
+
+def _ask_path(folder: str, word: str) -> str:
+    return os.fsdecode(_start(["git", "-C", folder, "rev-parse", word], None).stdout)[:-1]
+
+
+def _below(folder: str, suffix: str) -> str:
+    """The path specification of files with `suffix` at any depth below `folder`."""
+    escaped = "".join("\\" + char if char in "\\*?[" else char for char in folder)
+    return f":(top,glob){escaped + '/' if escaped else ''}**/*{suffix}"
+
+
+def _split(output: bytes) -> list[str]:
+    return [os.fsdecode(item) for item in output.split(b"\0") if item]
+
+
+def _batches(paths: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(paths), _PATHS_A_CALL):
+        yield paths[start : start + _PATHS_A_CALL]
+
+
+def _blob(text: str) -> str | None:
+    return None if not text.strip("0") else text
+
+
+def _read_capped(stream: object, size: int) -> bytes:
+    """Reads a blob and its newline; keeps only the beginning of a large one."""
+    read = stream.read  # type: ignore[attr-defined]
+    data: bytes = read(min(size, MAX_BLOB_BYTES + 1))
+    left = size - len(data)
+    while left > 0:
+        left -= len(read(min(left, 1 << 20))) or left
+    read(1)
+    return data

@@ -1,0 +1,134 @@
+"""`dvlite push`: what the chosen commits name, brought onto the remote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from dvlite.errors import ConflictError
+from dvlite.ops.remotes import (
+    changed_url,
+    chosen_names,
+    clone_id,
+    open_named,
+    project_id,
+    record_contact,
+    remember_url,
+)
+from dvlite.ops.roots import Named, Roots, Selection, add_unpublished, select, to_roots
+from dvlite.progress import Progress, silent
+from dvlite.project import Project
+from dvlite.storage.push import Absent, PushOptions, PushReport, lacking
+from dvlite.storage.push import push as push_objects
+from dvlite.storage.remote import Remote
+
+
+@dataclass(frozen=True, slots=True)
+class PushRequest:
+    """What to push and where. `accept_url`: the user agreed to a URL that has changed."""
+
+    selection: Selection = field(default_factory=Selection)
+    remote: str | None = None
+    jobs: int = 4
+    dry_run: bool = False
+    accept_url: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """What was pushed. `absent` and `damaged` concern what is named now; `absent_before`
+    only commits of the past, whose data is nowhere."""
+
+    remote: str
+    report: PushReport
+    absent: tuple[Absent, ...]
+    absent_before: tuple[Absent, ...]
+    damaged: tuple[Absent, ...]
+    unreadable: tuple[tuple[str, str], ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that is named now is on the remote."""
+        return not self.absent and not self.damaged
+
+
+def push(project: Project, request: PushRequest, progress: Progress = silent) -> PushResult:
+    """Pushes the workspace's pointers and those of commits that git has not pushed either.
+
+    Raises:
+        ConflictError: the remote's URL is not the one this clone knows.
+        RemoteError: the remote fails; what arrived counts for the next push.
+    """
+    name = chosen_names(project, [request.remote] if request.remote else [])[0]
+    refuse_changed_url(project, name, request.accept_url)
+    roots = _collect(project, request.selection)
+    remote = open_named(project, name, create=not request.dry_run)
+    options = PushOptions(
+        request.jobs, request.dry_run, project_id(project), clone_id(project), progress
+    )
+    report = push_objects(remote, project.cache(), to_roots(roots.everything()), options)
+    if not request.dry_run:
+        remember_url(project, name)
+        _remember_present(project, remote, roots.everything(), report)
+    return _result(name, roots, report)
+
+
+def unpushed(project: Project, remote_name: str | None = None) -> list[Named]:
+    """Pointers (of the workspace and of commits git has not pushed) that the remote lacks.
+
+    Raises:
+        RemoteError: the remote cannot be asked.
+    """
+    name = chosen_names(project, [remote_name] if remote_name else [])[0]
+    named = _collect(project, Selection()).everything()
+    missing = lacking_of(project, open_named(project, name), named)
+    return [item for item in named if item.pointer.oid in missing]
+
+
+def lacking_of(project: Project, remote: Remote, named: Iterable[Named]) -> set[bytes]:
+    """Oids of those pointers that the remote lacks; what it has is remembered."""
+    roots = to_roots(named)
+    missing = {root.oid for root in lacking(remote, project.cache_folder, roots)}
+    record_contact(project, remote.name, {root.oid for root in roots} - missing)
+    return missing
+
+
+def refuse_changed_url(project: Project, name: str, accepted: bool) -> None:
+    """Stops a push to a place that this clone has not used before under that name."""
+    before = changed_url(project, name)
+    if before is not None and not accepted:
+        raise ConflictError(
+            f"the remote {name} now points to {project.remote_url(name)}, before to {before}",
+            "if that is right, confirm it once: dvlite push --yes",
+        )
+
+
+def _collect(project: Project, selection: Selection) -> Roots:
+    roots = select(project, selection)
+    if not selection.of_history:
+        add_unpublished(project, roots, selection.paths)
+    return roots
+
+
+def _remember_present(
+    project: Project, remote: Remote, named: list[Named], report: PushReport
+) -> None:
+    failed = {item.label for item in (*report.absent, *report.damaged)}
+    record_contact(
+        project, remote.name, {item.pointer.oid for item in named if item.label not in failed}
+    )
+
+
+def _result(name: str, roots: Roots, report: PushReport) -> PushResult:
+    current = {item.label for item in roots.current}
+    older_oids = {item.pointer.oid for item in roots.older}
+    current_oids = {item.pointer.oid for item in roots.current}
+    labels = current | {i.label for i in roots.older if i.pointer.oid in older_oids & current_oids}
+    return PushResult(
+        name,
+        report,
+        tuple(item for item in report.absent if item.label in labels),
+        tuple(item for item in report.absent if item.label not in labels),
+        tuple(report.damaged),
+        tuple(roots.unreadable),
+    )

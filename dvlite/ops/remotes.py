@@ -1,0 +1,162 @@
+"""Opening the remotes of a project, and what is remembered of them between commands.
+
+Owns: which remote a command means, whether its URL is the one this clone knows, and the record
+of the last contact (what `status` can say without asking again).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from dvlite.atomic import publish, publish_if_absent
+from dvlite.errors import MissingError, RemoteError, UsageError
+from dvlite.project import Project
+from dvlite.storage.oid import hash_bytes
+from dvlite.storage.remote import Remote, open_url
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """What the last contact with a remote showed: which oids were there, and when (UTC)."""
+
+    remote: str
+    time_s: float
+    present: frozenset[bytes]
+
+
+def chosen_names(project: Project, names: Sequence[str] = ()) -> list[str]:
+    """The remotes a command means: those named, else the default, else the only one.
+
+    Raises:
+        MissingError: there is none. UsageError: several and no default.
+    """
+    known = project.config.remotes()
+    for name in names:
+        if name not in known:
+            raise MissingError(
+                f"there is no remote named {name}",
+                "known: " + (", ".join(sorted(known)) or "none; dvlite remote add NAME URL"),
+            )
+    if names:
+        return list(names)
+    default = project.config.get("core.remote")
+    if default is not None:
+        return chosen_names(project, [str(default)])
+    if not known:
+        raise MissingError(
+            "this project has no remote", "add one: dvlite remote add NAME URL --default"
+        )
+    if len(known) > 1:
+        raise UsageError(
+            f"several remotes and no default: {', '.join(sorted(known))}",
+            "choose with -r NAME, or set one: dvlite remote default NAME",
+        )
+    return list(known)
+
+
+def open_named(project: Project, name: str, create: bool = False) -> Remote:
+    """Opens a remote of the project's configuration."""
+    settings = project.config.remotes()[name]
+    return open_url(name, project.remote_url(name), dict(settings.options), create)
+
+
+def changed_url(project: Project, name: str) -> str | None:
+    """The URL this clone used before, if it is another than the configured one now.
+
+    A committed URL arrives with a pull: data must not be sent to a new place unasked.
+    """
+    before = _known_urls(project).get(name)
+    return before if before is not None and before != project.remote_url(name) else None
+
+
+def remember_url(project: Project, name: str) -> None:
+    """Records the URL as the one this clone uses."""
+    known = _known_urls(project)
+    url = project.remote_url(name)
+    if known.get(name) != url:
+        known[name] = url
+        data = json.dumps(known, indent=1, sort_keys=True).encode()
+        with suppress(OSError):  # a read-only .git must not stop a fetch
+            publish(_private(project, "remote-urls.json"), data)
+
+
+def clone_id(project: Project) -> bytes:
+    """16 random bytes that name this clone to gc; made when first asked for."""
+    path = _private(project, "clone-id")
+    try:
+        with open(path, "rb") as stream:
+            return bytes.fromhex(stream.read().decode("ascii").strip())[:16].ljust(16, b"\0")
+    except (FileNotFoundError, ValueError):
+        publish_if_absent(path, secrets.token_bytes(16).hex().encode() + b"\n")
+        with open(path, "rb") as stream:
+            return bytes.fromhex(stream.read().decode("ascii").strip())
+
+
+def project_id(project: Project) -> bytes:
+    """16 bytes that name the project on remotes that several share."""
+    text = str(project.config.get("core.id") or "")
+    return hash_bytes(text.encode())[:16] if text else bytes(16)
+
+
+def record_contact(project: Project, name: str, present: Iterable[bytes]) -> None:
+    """Remembers what a remote had; older knowledge of the same remote is kept."""
+    last = last_contact(project)
+    oids = set(present)
+    if last is not None and last.remote == name:
+        oids |= last.present
+    content = {
+        "dvlite": 1,
+        "remote": name,
+        "time": time.time(),
+        "present": sorted(oid.hex() for oid in oids),
+    }
+    with suppress(OSError):
+        publish(_private(project, "last-contact.json"), json.dumps(content).encode())
+
+
+def last_contact(project: Project) -> Contact | None:
+    """What `record_contact` wrote last; None when there is nothing readable."""
+    try:
+        with open(_private(project, "last-contact.json"), "rb") as stream:
+            content = json.loads(stream.read())
+        present = frozenset(bytes.fromhex(item) for item in content["present"])
+        return Contact(str(content["remote"]), float(content["time"]), present)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def open_some(project: Project, names: Sequence[str]) -> list[Remote]:
+    """Opens several remotes to read from; one that fails is an error only if all do."""
+    opened, problem = [], None
+    for name in names:
+        try:
+            opened.append(open_named(project, name))
+            remember_url(project, name)
+        except RemoteError as error:
+            problem = error
+    if not opened and problem is not None:
+        raise problem
+    return opened
+
+
+def _known_urls(project: Project) -> dict[str, str]:
+    try:
+        with open(_private(project, "remote-urls.json"), "rb") as stream:
+            content = json.loads(stream.read())
+        return {str(key): str(value) for key, value in content.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _private(project: Project, name: str) -> str:
+    """A file of this clone, shared by its worktrees."""
+    folder = os.path.join(project.repo.common_dir, "dvlite")
+    with suppress(OSError):
+        os.makedirs(folder, exist_ok=True)
+    return os.path.join(folder, name)

@@ -1,0 +1,198 @@
+"""The project: a folder in a git repository with `.dvlite/config.toml`, and its parts opened.
+
+Owns where everything of a project is: the private folder of this work tree, the cache that all
+work trees share, the pointers, and the mapping between the paths that users give, project paths
+(relative to the project's folder, with `/`) and git's paths.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from dvlite.atomic import write_lock
+from dvlite.errors import PathError, ProjectError, StorageError
+from dvlite.gitrepo import GitRepo
+from dvlite.storage.cache import Cache
+from dvlite.storage.oid import hash_bytes
+from dvlite.workspace import base as base_file
+from dvlite.workspace.base import Base
+from dvlite.workspace.config import FILE, Config, is_local
+from dvlite.workspace.config import load as load_config
+from dvlite.workspace.names import quote
+from dvlite.workspace.pointer import MAX_POINTER_BYTES, SUFFIX, Pointer, data_path, parse
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """One dvlite project. `root`, `private_folder` and `cache_folder` are absolute."""
+
+    root: str
+    repo: GitRepo
+    config: Config
+    private_folder: str
+    cache_folder: str
+
+    @staticmethod
+    def open(folder: str, cache_folder: str | None = None) -> Project:
+        """The project that `folder` is in; `cache_folder` overrides where its cache is.
+
+        Raises:
+            ProjectError: no git repository, no project, or invalid settings.
+        """
+        repo = GitRepo.discover(folder)
+        root = _find_root(os.path.realpath(folder), os.path.realpath(repo.top))
+        if root is None:
+            raise ProjectError(f"{folder} is in no dvlite project", "make one: dvlite init")
+        return Project.at(repo, root, cache_folder)
+
+    @staticmethod
+    def at(repo: GitRepo, root: str, cache_folder: str | None = None) -> Project:
+        """The project at `root`, a folder of the repository's work tree."""
+        inside = os.path.relpath(root, os.path.realpath(repo.top))
+        name = "top" if inside == "." else "p-" + _short_name(inside)
+        shared = os.path.join(repo.common_dir, "dvlite")
+        config = load_config(root, os.path.join(shared, "config.toml"))
+        chosen = cache_folder or config.text("cache.dir") or os.path.join(shared, "cache")
+        return Project(
+            root,
+            repo,
+            config,
+            os.path.join(repo.git_dir, "dvlite", name),
+            os.path.abspath(os.path.join(root, os.path.expanduser(chosen))),
+        )
+
+    # -- paths -------------------------------------------------------------------------------------
+
+    def relative(self, path: str) -> str:
+        """The project path of a path the user gave ("" for the project's folder).
+
+        Symbolic links above the last name are followed, the last one is not: it is what is meant.
+
+        Raises:
+            PathError: outside the project, or inside git's folder.
+        """
+        if "\0" in path or not path:
+            raise PathError(f"not a path: {path!r}")
+        parent, name = os.path.split(os.path.abspath(path))
+        absolute = os.path.join(os.path.realpath(parent), name)
+        inside = os.path.relpath(absolute, self.root)
+        if inside == ".":
+            return ""
+        if inside == ".." or inside.startswith("../"):
+            raise PathError(
+                f"{path} is outside the project {self.root}", "use a path inside it, or -C DIR"
+            )
+        if inside == ".git" or inside.startswith(".git/"):
+            raise PathError(f"{path} is inside git's own folder")
+        return inside
+
+    def absolute(self, path: str) -> str:
+        """Where a project path is."""
+        return os.path.join(self.root, path) if path else self.root
+
+    def to_git(self, path: str) -> str:
+        """A project path as git names it, from the top of the work tree."""
+        inside = os.path.relpath(self.root, os.path.realpath(self.repo.top))
+        return path if inside == "." else f"{inside}/{path}" if path else inside
+
+    def from_git(self, path: str) -> str:
+        """The inverse of `to_git`."""
+        prefix = self.to_git("")
+        return path[len(prefix) + 1 :] if prefix else path
+
+    # -- pointers ----------------------------------------------------------------------------------
+
+    def pointer_paths(self) -> list[str]:
+        """The paths of all pointer files of the work tree, sorted."""
+        prefix = self.to_git("")
+        found = (self.from_git(path) for path in self.repo.find_files(SUFFIX, prefix))
+        return [path for path in found if os.path.lexists(self.absolute(path))]
+
+    def pointers(self) -> dict[str, Pointer]:
+        """Data path -> pointer, for all of the work tree.
+
+        Raises:
+            CorruptError, ConflictError, FormatVersionError: one cannot be read.
+        """
+        return {data_path(path): self.read_pointer(path) for path in self.pointer_paths()}
+
+    def read_pointer(self, path: str) -> Pointer:
+        """Reads the pointer file at a project path."""
+        absolute = self.absolute(path)
+        if os.path.islink(absolute):
+            raise PathError(f"{path} is a symbolic link; a pointer is a file", "remove the link")
+        with open(absolute, "rb") as stream:
+            return parse(stream.read(MAX_POINTER_BYTES + 1), path)
+
+    def pointers_at(self, commit: str) -> dict[str, bytes]:
+        """Pointer path -> unparsed content, at a commit."""
+        prefix = self.to_git("")
+        found = self.repo.files_at(commit, SUFFIX, prefix)
+        return {self.from_git(path): data for path, data in found.items()}
+
+    # -- the parts ---------------------------------------------------------------------------------
+
+    def cache(self) -> Cache:
+        """The cache, opened."""
+        return Cache(self.cache_folder, durable=bool(self.config.get("core.fsync")))
+
+    def base(self) -> Base:
+        """What each pointer's data was last in step with."""
+        return base_file.load(self._base_path)
+
+    def save_base(self, base: Base) -> None:
+        """Replaces the base, durably."""
+        base_file.save(self._base_path, base)
+
+    def stat_index_path(self, path: str) -> str:
+        """Where the stat index of a tracked path is ("" for that of all single files)."""
+        name = "t-" + _short_name(path) if path else "files"
+        return os.path.join(self.private_folder, "stat", name)
+
+    def remote_url(self, name: str) -> str:
+        """A remote's URL; a relative folder counts from the project's folder."""
+        url = self.config.remotes()[name].url
+        if is_local(url) and "://" not in url:
+            return os.path.normpath(os.path.join(self.root, os.path.expanduser(url)))
+        return url
+
+    @contextmanager
+    def lock(self, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+        """Excludes other writers to this work tree's data, pointers and base.
+
+        Raises:
+            LockError: another one did not finish within a minute.
+            StorageError: the private folder cannot be written.
+        """
+        try:
+            os.makedirs(self.private_folder, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write to {self.private_folder}: {error.strerror}",
+                "this command needs a writable repository",
+            ) from error
+        with write_lock(os.path.join(self.private_folder, "lock"), on_wait=on_wait):
+            yield
+
+    @property
+    def _base_path(self) -> str:
+        return os.path.join(self.private_folder, "base")
+
+
+def _find_root(folder: str, top: str) -> str | None:
+    """The nearest folder upwards, not above `top`, that is a project."""
+    while True:
+        if os.path.isfile(os.path.join(folder, FILE)):
+            return folder
+        if folder == top or os.path.dirname(folder) == folder:
+            return None
+        folder = os.path.dirname(folder)
+
+
+def _short_name(path: str) -> str:
+    """A path as one file name: readable where short, else its hash."""
+    name = quote(path).replace("%", "%25").replace("/", "%2F")
+    return name if len(name) <= 200 else hash_bytes(os.fsencode(path)).hex()

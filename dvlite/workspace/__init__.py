@@ -1,0 +1,1 @@
+"""The files a user sees: pointers, configuration, scanning, taking up and materialising them."""

@@ -1,0 +1,92 @@
+"""The base: which object each pointer's data was last in step with in this workspace.
+
+Owns its file. It makes edits three-way (workspace, base, pointer): checkout deletes only what
+the base says was put there, and add never undoes a colleague's change that a `git pull` brought.
+It is durable, because it cannot be rebuilt.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dvlite.atomic import publish
+from dvlite.errors import CorruptError, FormatVersionError
+from dvlite.workspace.names import quote, unquote
+from dvlite.workspace.pointer import Pointer
+
+_HEAD = "dvlite base 1"
+_LINE = re.compile(r"(file|exec|tree) ([0-9a-f]{64}) (\d{1,19}) (\d{1,19}) (\S.*)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Data path -> what its pointer said when data and pointer were last in step."""
+
+    entries: Mapping[str, Pointer] = field(default_factory=dict)
+
+    def get(self, path: str) -> Pointer | None:
+        """The base of one data path."""
+        return self.entries.get(path)
+
+    def updated(self, changes: Mapping[str, Pointer | None]) -> Base:
+        """The base with some paths set, or forgotten (None)."""
+        merged = {**self.entries, **changes}
+        return Base({path: known for path, known in merged.items() if known is not None})
+
+
+def load(path: str) -> Base:
+    """Reads the base's file; a missing one is an empty base.
+
+    Raises:
+        CorruptError: it is damaged.
+    """
+    try:
+        with open(path, encoding="ascii", errors="replace") as stream:
+            lines = stream.read().split("\n")
+    except FileNotFoundError:
+        return Base()
+    if lines[0] != _HEAD:
+        if lines[0].startswith("dvlite base "):
+            raise FormatVersionError(f"{path} was written by a newer dvlite", "upgrade dvlite")
+        raise _damaged(path)
+    if lines[-2:] != [f"end {len(lines) - 3}", ""]:
+        raise _damaged(path)
+    return Base(dict(_read_line(line, path) for line in lines[1:-2]))
+
+
+def save(path: str, base: Base) -> None:
+    """Replaces the base's file, durably."""
+    lines = [_render_line(name, base.entries[name]) for name in sorted(base.entries)]
+    text = "\n".join([_HEAD, *lines, f"end {len(lines)}", ""])
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    publish(path, text.encode("ascii"))
+
+
+def _render_line(path: str, known: Pointer) -> str:
+    kind = "exec" if known.executable else known.kind
+    return f"{kind} {known.oid.hex()} {known.size} {known.files} {quote(path)}"
+
+
+def _read_line(line: str, path: str) -> tuple[str, Pointer]:
+    match = _LINE.match(line)
+    if match is None:
+        raise _damaged(path)
+    kind, oid, size, files, name = match.groups()
+    pointer = Pointer(
+        "tree" if kind == "tree" else "file",
+        bytes.fromhex(oid),
+        int(size),
+        int(files),
+        kind == "exec",
+    )
+    return unquote(name), pointer
+
+
+def _damaged(path: str) -> CorruptError:
+    return CorruptError(
+        f"{path} is damaged",
+        "remove it; checkout then treats every differing file as an unsaved edit",
+    )

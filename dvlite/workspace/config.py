@@ -1,0 +1,365 @@
+"""Settings: the committed `.dvlite/config.toml` and this clone's private one on top of it.
+
+Owns their keys, types and limits. The committed file comes from whoever can push, so it is
+hostile input: no secrets may be written to it, and the places it names are limited to known
+protocols. An option of a remote is the key `remote.NAME.OPTION`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dvlite.atomic import publish
+from dvlite.errors import FormatVersionError, MissingError, ProjectError, UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILE = ".dvlite/config.toml"
+VERSION = 1
+LINK_TYPES = ("reflink", "hardlink", "symlink", "copy")
+PROTOCOLS = frozenset(
+    (
+        "file",
+        "memory",
+        "s3",
+        "s3a",
+        "gs",
+        "gcs",
+        "az",
+        "abfs",
+        "abfss",
+        "sftp",
+        "ssh",
+        "http",
+        "https",
+    )
+)
+_MAX_BYTES = 1 << 20
+_REMOTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+_OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\Z")
+_SECRET = re.compile(
+    r"secret|password|passphrase|token|access_key|account_key|credential|^key$|^auth"
+)
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)\Z", re.DOTALL)
+
+Value = str | int | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A setting: how its text becomes a value, its default, and who may set it."""
+
+    read: Callable[[str, str], Value]
+    default: Value | None
+    about: str
+    private: bool = False
+
+
+def _text(key: str, text: str) -> Value:
+    return text
+
+
+def _truth(key: str, text: str) -> Value:
+    if text.lower() in ("true", "yes", "on", "1"):
+        return True
+    if text.lower() in ("false", "no", "off", "0"):
+        return False
+    raise UsageError(f"{key} is true or false, not {text!r}")
+
+
+def _jobs(key: str, text: str) -> Value:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 256:
+        raise UsageError(f"{key} is a number from 1 to 256, not {text!r}")
+    return int(text)
+
+
+def _links(key: str, text: str) -> Value:
+    kinds = [kind.strip() for kind in text.split(",")]
+    if not kinds or any(kind not in LINK_TYPES for kind in kinds) or len(set(kinds)) < len(kinds):
+        raise UsageError(
+            f"{key} is a list of link types, not {text!r}", f"choose from: {', '.join(LINK_TYPES)}"
+        )
+    return ",".join(kinds)
+
+
+KEYS: Mapping[str, Key] = {
+    "core.remote": Key(_text, None, "name of the default remote"),
+    "core.jobs": Key(_jobs, 4, "transfers that run at the same time"),
+    "core.fsync": Key(_truth, True, "make data durable before anything names it"),
+    "core.id": Key(_text, None, "random id of the project, made by dvlite init"),
+    "cache.dir": Key(_text, None, "folder of the cache (default: inside .git)", private=True),
+    "cache.link": Key(
+        _links, "reflink,copy", "how workspace files are made from the cache: the first that works"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSettings:
+    """A remote as configured. `options` go to the storage library as they are."""
+
+    name: str
+    url: str
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Both files, read and checked. The private one wins."""
+
+    committed_path: str
+    private_path: str
+    committed: Mapping[str, str] = field(default_factory=dict)
+    private: Mapping[str, str] = field(default_factory=dict)
+
+    def get(self, key: str) -> Value | None:
+        """The value of a known setting, or its default."""
+        text = self.text(key)
+        return KEYS[key].default if text is None else KEYS[key].read(key, text)
+
+    def text(self, key: str) -> str | None:
+        """A setting as it is written; None where it is not set."""
+        if key in self.private:
+            return self.private[key]
+        known = KEYS.get(key)
+        return None if known is not None and known.private else self.committed.get(key)
+
+    def everything(self) -> dict[str, str]:
+        """All settings that are set, the private ones on top."""
+        return {**self.committed, **self.private}
+
+    def remotes(self) -> dict[str, RemoteSettings]:
+        """The remotes by name."""
+        found: dict[str, dict[str, str]] = {}
+        for key, text in self.everything().items():
+            if key.startswith("remote."):
+                name, _, option = key[len("remote.") :].rpartition(".")
+                found.setdefault(name, {})[option] = text
+        return {
+            name: RemoteSettings(name, options.pop("url"), tuple(sorted(options.items())))
+            for name, options in sorted(found.items())
+            if "url" in options
+        }
+
+
+def load(root: str, private_path: str) -> Config:
+    """Reads the settings of the project at `root`.
+
+    Raises:
+        ProjectError: one of the files is invalid.
+        FormatVersionError: the committed one was written by a newer dvlite.
+    """
+    committed_path = os.path.join(root, FILE)
+    committed = _read(committed_path)
+    version = committed.pop("dvlite", None)
+    if version != str(VERSION):
+        if version is not None and version.isdigit() and int(version) > VERSION:
+            raise FormatVersionError(
+                f"{FILE} has format version {version}, this dvlite reads {VERSION}",
+                "upgrade dvlite: pip install --upgrade dvlite",
+            )
+        raise ProjectError(f"{FILE} does not say 'dvlite = {VERSION}'", "restore it: git checkout")
+    private = _read(private_path)
+    for key, text in committed.items():
+        _check(key, text, committed_path)
+    for key, text in private.items():
+        _check(key, text, private_path)
+    return Config(committed_path, private_path, committed, private)
+
+
+def check(key: str, text: str, private: bool) -> None:
+    """Refuses a setting that must not be written.
+
+    Raises:
+        UsageError: unknown key, wrong value, a secret or a private key in the committed file.
+    """
+    name, option = split_remote_key(key)
+    if name:
+        if option == "url":
+            check_url(text)
+        if not private and (_SECRET.search(option) or (option == "url" and has_password(text))):
+            raise UsageError(
+                f"{key} is a secret, and {FILE} is committed",
+                "keep it in this clone only: --local (or use the cloud's own credentials)",
+            )
+        return
+    known = KEYS.get(key)
+    if known is None:
+        close = difflib.get_close_matches(key, [*KEYS, "remote.NAME.url"], 2)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(KEYS)}"
+        raise UsageError(f"there is no setting {key}", hint)
+    if known.private and not private:
+        raise UsageError(f"{key} is for this clone only", "set it with --local")
+    known.read(key, text)
+
+
+def split_remote_key(key: str) -> tuple[str, str]:
+    """Name and option of a key `remote.NAME.OPTION`; two empty texts for other keys."""
+    if not key.startswith("remote."):
+        return "", ""
+    name, _, option = key[len("remote.") :].rpartition(".")
+    check_remote_name(name)
+    if not _OPTION.match(option):
+        raise UsageError(f"{key} is not of the form remote.NAME.OPTION")
+    return name, option
+
+
+def check_remote_name(name: str) -> None:
+    """Refuses names that do not fit into keys, options and files."""
+    if not _REMOTE_NAME.match(name) or ".." in name:
+        raise UsageError(
+            f"{name!r} cannot name a remote", "use letters, digits, '-', '_' and '.', at most 64"
+        )
+
+
+def check_url(url: str) -> None:
+    """Refuses places that a remote cannot be, or that a hostile config could abuse.
+
+    Raises:
+        UsageError: with what is allowed.
+    """
+    if not url or "\0" in url or "\n" in url:
+        raise UsageError("the URL of a remote is empty or holds a line end")
+    if "::" in url:
+        raise UsageError(f"{redact(url)} chains protocols with '::', which is not allowed")
+    match = _SCHEME.match(url)
+    if match and match[1].lower() not in PROTOCOLS:
+        raise UsageError(
+            f"remotes cannot use the protocol {match[1]}://",
+            f"use a folder, or one of {', '.join(sorted(PROTOCOLS))}",
+        )
+
+
+def is_local(url: str) -> bool:
+    """Whether a URL is a folder on this machine."""
+    match = _SCHEME.match(url)
+    return match is None or match[1].lower() == "file"
+
+
+def has_password(url: str) -> bool:
+    """Whether a URL carries a password."""
+    match = _SCHEME.match(url)
+    user, at, _ = match[2].partition("/")[0].rpartition("@") if match else ("", "", "")
+    return bool(at) and ":" in user
+
+
+def redact(url: str) -> str:
+    """A URL fit for messages: without a password."""
+    if not has_password(url):
+        return url
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    user, _, place = host.rpartition("@")
+    return f"{scheme}://{user.partition(':')[0]}:***@{place}{slash}{path}"
+
+
+def is_secret(key: str) -> bool:
+    """Whether a setting's value must not be shown."""
+    return key.startswith("remote.") and bool(_SECRET.search(key.rpartition(".")[2]))
+
+
+def edit(path: str, changes: Mapping[str, str | None], committed: bool) -> None:
+    """Sets (or with None removes) settings in a file; comments and order of the rest stay."""
+    import tomlkit  # 40 ms that only commands which write settings pay
+
+    try:
+        with open(path, encoding="utf-8") as stream:
+            document = tomlkit.parse(stream.read())
+    except FileNotFoundError:
+        document = tomlkit.document()
+    if committed and "dvlite" not in document:
+        document.add("dvlite", VERSION)
+    for key, text in changes.items():
+        _set(document, _path_of(key), text)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    # the private file may hold secrets: nobody else on the machine reads it
+    publish(path, tomlkit.dumps(document).encode(), mode=0o644 if committed else 0o600)
+
+
+def _path_of(key: str) -> list[str]:
+    name, option = split_remote_key(key)
+    return ["remote", name, option] if name else key.split(".")
+
+
+def _set(table: Any, path: list[str], text: str | None) -> None:
+    import tomlkit
+
+    if len(path) == 1:
+        if text is not None:
+            table[path[0]] = text
+        elif path[0] in table:
+            del table[path[0]]
+        return
+    if path[0] not in table:
+        if text is None:
+            return
+        table[path[0]] = tomlkit.table()
+    _set(table[path[0]], path[1:], text)
+    if not table[path[0]]:
+        del table[path[0]]
+
+
+def _read(path: str) -> dict[str, str]:
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            raise ProjectError(f"{path} is larger than {_MAX_BYTES >> 20} MiB")
+        content = tomllib.loads(data.decode("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProjectError(f"{path} is not valid TOML: {error}", "correct it by hand") from error
+    return dict(_flatten(content, "", path))
+
+
+def _flatten(table: Mapping[str, Any], prefix: str, path: str) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for key, value in table.items():
+        name = prefix + key
+        if isinstance(value, dict) and name.count(".") < 3:
+            found += _flatten(value, name + ".", path)
+        elif isinstance(value, bool):
+            found.append((name, "true" if value else "false"))
+        elif isinstance(value, str | int):
+            found.append((name, str(value)))
+        else:
+            raise ProjectError(f"{path}: {name} is neither text nor number nor true or false")
+    return found
+
+
+def _check(key: str, text: str, path: str) -> None:
+    """What is read is checked as what is written, except that unknown keys may be of later
+    versions, and that a secret which is committed already is no reason to stop."""
+    try:
+        if key.startswith("remote."):
+            if split_remote_key(key)[1] == "url":
+                check_url(text)
+        elif key in KEYS:
+            KEYS[key].read(key, text)
+    except UsageError as error:
+        raise ProjectError(f"{path}: {error}", error.hint or "correct it by hand") from error
+
+
+def need_remote(config: Config, name: str) -> RemoteSettings:
+    """The settings of a remote.
+
+    Raises:
+        MissingError: there is none of this name.
+    """
+    known = config.remotes()
+    if name not in known:
+        raise MissingError(
+            f"there is no remote named {name}",
+            "known: " + (", ".join(known) or "none; dvlite remote add NAME URL"),
+        )
+    return known[name]

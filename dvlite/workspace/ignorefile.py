@@ -1,0 +1,63 @@
+"""`.dvliteignore`: what inside tracked folders is not data, in the syntax of `.gitignore`.
+
+Owns reading these files and deciding about a path. One lies at the project's root, and any
+folder may have its own; the nearest one decides, as in git.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from dvlite.errors import PathError
+
+NAME = ".dvliteignore"
+_MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """The rules that hold in a folder, nearest last: (folder prefix, its rules)."""
+
+    levels: tuple[tuple[str, Any], ...] = ()
+
+    def entering(self, folder_abs: str, path: str) -> Ignore:
+        """The rules inside a folder: `path` is its path from the project's root ("" for it)."""
+        rules = _load(os.path.join(folder_abs, NAME))
+        prefix = path + "/" if path else ""
+        return self if rules is None else Ignore((*self.levels, (prefix, rules)))
+
+    def matches(self, path: str, is_folder: bool) -> bool:
+        """Whether a path (from the project's root) is to be left out."""
+        for prefix, rules in reversed(self.levels):
+            verdict = rules.check_file(path[len(prefix) :] + ("/" if is_folder else "")).include
+            if verdict is not None:
+                return bool(verdict)
+        return False
+
+
+def rules_above(root: str, path: str) -> Ignore:
+    """The rules of the project's root and of each folder above `path`."""
+    rules = Ignore().entering(root, "")
+    parts = path.split("/")[:-1]
+    for count in range(1, len(parts) + 1):
+        folder = "/".join(parts[:count])
+        rules = rules.entering(os.path.join(root, folder), folder)
+    return rules
+
+
+def _load(path: str) -> Any:
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(_MAX_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if len(data) > _MAX_BYTES:
+        raise PathError(f"{path} is larger than {_MAX_BYTES >> 20} MiB")
+    from pathspec import GitIgnoreSpec  # 20 ms that only projects with such a file pay
+
+    try:
+        return GitIgnoreSpec.from_lines(os.fsdecode(data).splitlines())
+    except ValueError as error:
+        raise PathError(f"{path}: {error}", "its syntax is that of .gitignore") from error
