@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -22,7 +23,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A number of bytes that one tool caused, or (tool `data`) that the workload has."""
+    """A number of bytes that one tool caused, or (tool `data`) that the workload has.
+
+    The size named `files` is the number of files of the workload.
+    """
 
     workload: str
     name: str
@@ -74,7 +78,7 @@ class Results:
         return [s for s in self.samples if (s.workload, s.step, s.tool) == key]
 
 
-def _median(values) -> float | None:
+def _median(values: Iterable[float]) -> float | None:
     found = list(values)
     return median(found) if found else None
 

@@ -50,7 +50,7 @@ def dvc(folder: Path) -> Tool:
     if not program.exists():
         print(f"installing DVC into {folder}", flush=True)
         venv.create(folder, with_pip=True)
-        install = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "dvc"]
+        install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "dvc"]
         subprocess.run(install, check=True)
     set_up = (
         ("init", "--quiet"),
@@ -63,9 +63,9 @@ def dvc(folder: Path) -> Tool:
     return Tool("DVC", program, set_up)
 
 
-def environment(work: Path) -> dict[str, str]:
+def environment(folder: Path) -> dict[str, str]:
     """Return environment variables under which no setting or cache of the user counts."""
-    home = work / "home"
+    home = folder / "home"
     home.mkdir(parents=True, exist_ok=True)
     kept = {key: os.environ[key] for key in ("PATH", "LANG", "TMPDIR") if key in os.environ}
     return kept | {

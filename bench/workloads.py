@@ -9,8 +9,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
+from numpy.typing import NDArray
 
 FOLDERS = 100
 SMALL_FILES, LABEL_FILES, MILLION_FILES = 100_000, 20_000, 1_000_000
@@ -22,7 +24,9 @@ MEDIAN_BYTES, SIGMA, LEAST_BYTES = 8192, 0.8, 64
 
 # In the templates `#` becomes a random digit and `@` one that is not 0.
 LABEL_LINE = b"@# 0.###### 0.###### 0.###### 0.######\n"
-JSON_LINE = b' {"id": @######, "label": "class_@#", "box": [@##, @##, @##, @##], "score": 0.####},\n'
+JSON_LINE = (
+    b' {"id": @######, "label": "class_@#", "box": [@##, @##, @##, @##], "score": 0.####},\n'
+)
 TABLE_LINE = (
     b"@########,2024-0@-1#T1#:2#:3#.###Z,@.########,-@.########,0.########,class_@#,"
     b"@####.##,0.######,true,@##\n"
@@ -33,7 +37,7 @@ BLOCK_ROWS, BLOCK_VALUES = 200_000, 8_000_000
 PERTURBATION = 1e-3
 
 
-def fill(template: bytes, rows: int, rng: np.random.Generator) -> np.ndarray:
+def fill(template: bytes, rows: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return `rows` copies of a template line as a (rows, width) array of bytes, digits drawn."""
     line = np.frombuffer(template, np.uint8)
     text = np.tile(line, (rows, 1))
@@ -141,7 +145,7 @@ def second_version(first: Path, second: Path, rng: np.random.Generator) -> None:
     inserts = sorted(rng.choice(rows, 10, replace=False).tolist())
     with first.open("rb") as old, second.open("wb") as new:
         for start, end in zip([0, *inserts], [*inserts, rows], strict=True):
-            shutil.copyfileobj(_Part(old, (end - start) * width), new, 1 << 20)
+            copy_part(old, new, (end - start) * width)
             if end != rows:
                 new.write(fill(TABLE_LINE, 10, rng).tobytes())
     with second.open("r+b") as file:
@@ -150,16 +154,12 @@ def second_version(first: Path, second: Path, rng: np.random.Generator) -> None:
             file.write(b"%09d" % rng.integers(10**8, 10**9))
 
 
-class _Part:
-    """The next bytes of an open file, as `shutil.copyfileobj` wants to read them."""
-
-    def __init__(self, file, size_bytes: int) -> None:
-        self.file, self.left = file, size_bytes
-
-    def read(self, size: int) -> bytes:
-        content = self.file.read(min(size, self.left))
-        self.left -= len(content)
-        return content
+def copy_part(source: IO[bytes], target: IO[bytes], size_bytes: int) -> None:
+    """Copy the next bytes of one open file to another."""
+    while size_bytes:
+        content = source.read(min(size_bytes, 1 << 20))
+        target.write(content)
+        size_bytes -= len(content)
 
 
 WORKLOADS: dict[str, Callable[[Path, float], None]] = {
