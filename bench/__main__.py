@@ -63,8 +63,11 @@ def main() -> int:
     chosen.work.mkdir(parents=True, exist_ok=True)
     tools = [dvlite(), dvc(chosen.dvc_venv or chosen.work / "dvc-venv")]
     figures = chosen.work / "results.json"
+    facts = report.facts(chosen.work, tools, chosen.scale)
     results = load(figures)
-    results.facts = report.facts(chosen.work, tools, chosen.scale)
+    if results.facts.get("scale") != facts["scale"]:
+        results = Results()
+    results.facts = facts
     for name in chosen.only:
         play(name, chosen, tools, results)
         save(figures, results)
