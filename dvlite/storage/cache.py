@@ -120,10 +120,12 @@ class Cache:
             for row in pack.segment.objects.find_many(wanted):
                 places[row.id] = Place(pack.path, row)
             wanted -= places.keys()
-        for oid in wanted:
-            path = self.object_path(oid)
-            if os.path.exists(path):
-                places[oid] = Place(path, None)
+        if wanted:
+            # one listing spares most of the questions whether a single file exists
+            prefixes = set(_names(self.objects_folder))
+            for oid in wanted:
+                if oid[:1].hex() in prefixes and os.path.exists(path := self.object_path(oid)):
+                    places[oid] = Place(path, None)
         return places
 
     def missing(self, oids: Iterable[bytes]) -> set[bytes]:

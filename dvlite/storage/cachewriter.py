@@ -7,14 +7,15 @@ before its index names it; an object has its final name only when all its bytes 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import IO
 
 from dvlite.atomic import fsync_folder, open_to_publish, publish, temporary_name
 from dvlite.storage.cache import Cache
 from dvlite.storage.codec import FRAME_TARGET, pack_frame, unpack_frame
 from dvlite.storage.consolidate import consolidate_if_many
+from dvlite.storage.directwrite import DirectWriter
 from dvlite.storage.pack import DATA, Member, PackWriter
 from dvlite.storage.row import RowKind, sort_rows
 from dvlite.storage.segment import encode
@@ -24,6 +25,8 @@ from dvlite.storage.segment import encode
 PACK_FROM = 64
 # Large enough that millions of files are a few packs, small enough to rewrite in gc.
 LOCAL_PACK_TARGET = 256 << 20
+# Linux's sync() waits until all is written; elsewhere it only begins to.
+_SYNC_TOGETHER_FROM = 16
 
 
 class CacheWriter:
@@ -41,7 +44,7 @@ class CacheWriter:
         self._waiting_bytes = 0
         self._trees: list[tuple[bytes, bytes]] = []
         self._objects = 0
-        self._stream: IO[bytes] | None = None
+        self._stream: DirectWriter | None = None
         self._temporary = ""
         self._pack: PackWriter | None = None
 
@@ -100,7 +103,7 @@ class CacheWriter:
 
     def _open_pack(self) -> PackWriter:
         self._temporary = temporary_name(self._cache.temporary_folder, "pack-")
-        self._stream = open(self._temporary, "xb", buffering=1 << 20)  # noqa: SIM115
+        self._stream = DirectWriter(self._temporary)
         self._pack = PackWriter(self._stream, DATA)
         for frame, members in self._frames:
             self._pack.add_frame(frame, members)
@@ -126,10 +129,8 @@ class CacheWriter:
         pack_id = self._pack.finish().hex()
         os.makedirs(cache.packs_folder, exist_ok=True)
         final = os.path.join(cache.packs_folder, pack_id + ".pack")
-        self._stream.flush()
         os.fchmod(self._stream.fileno(), 0o444)
-        if cache.durable:
-            os.fsync(self._stream.fileno())
+        self._stream.finish(cache.durable)
         self._stream.close()
         os.replace(self._temporary, final)
         index = encode(b"", sort_rows(self._pack.rows), [bytes.fromhex(pack_id)])
@@ -159,10 +160,36 @@ def adopt_file(cache: Cache, temporary: str, oid: bytes) -> None:
 
     Its bytes must be synced already where durability is wanted.
     """
+    folder = _rename_in(cache, temporary, oid)
+    if cache.durable:
+        fsync_folder(folder)
+
+
+def adopt_files(cache: Cache, files: Sequence[tuple[str, bytes]]) -> None:
+    """The same for many files (temporary path, oid) whose bytes are not synced yet.
+
+    A thousand small fsyncs take seconds; from a few files on, one sync of everything does not.
+    """
+    together = len(files) > _SYNC_TOGETHER_FROM and sys.platform == "linux"
+    if cache.durable and together:
+        os.sync()
+    for temporary, _ in files if cache.durable and not together else ():
+        descriptor = os.open(temporary, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    folders = {_rename_in(cache, temporary, oid) for temporary, oid in files}
+    if cache.durable and together:
+        os.sync()
+    for folder in folders if cache.durable and not together else ():
+        fsync_folder(folder)
+
+
+def _rename_in(cache: Cache, temporary: str, oid: bytes) -> str:
     path = cache.object_path(oid)
     folder = os.path.dirname(path)
     os.makedirs(folder, exist_ok=True)
     os.chmod(temporary, 0o444)
     os.replace(temporary, path)
-    if cache.durable:
-        fsync_folder(folder)
+    return folder

@@ -17,7 +17,7 @@ a name that gc has condemned never comes back.
 from __future__ import annotations
 
 import struct
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from blake3 import blake3
 from xxhash import xxh3_64_intdigest
@@ -50,10 +50,17 @@ class Member(NamedTuple):
     raw_length: int
 
 
+class Sink(Protocol):
+    """What a pack is written to: a binary file, or anything that appends."""
+
+    def write(self, data: bytes, /) -> int:
+        """Appends bytes."""
+
+
 class PackWriter:
     """Appends frames to a binary file and hashes as it goes. One pack, one writer."""
 
-    def __init__(self, stream: IO[bytes], content: int = DATA, epoch: int = 0) -> None:
+    def __init__(self, stream: Sink, content: int = DATA, epoch: int = 0) -> None:
         self._stream = stream
         self._hasher = blake3()
         self.size = 0

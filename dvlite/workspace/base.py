@@ -18,23 +18,37 @@ from dvlite.workspace.names import quote, unquote
 from dvlite.workspace.pointer import Pointer
 
 _HEAD = "dvlite base 1"
-_LINE = re.compile(r"(file|exec|tree) ([0-9a-f]{64}) (\d{1,19}) (\d{1,19}) (\S.*)\Z")
+_LINE = re.compile(r"(begun-)?(file|exec|tree) ([0-9a-f]{64}) (\d{1,19}) (\d{1,19}) (\S.*)\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """Data path -> what its pointer said when data and pointer were last in step."""
+    """Data path -> what its pointer said when data and pointer were last in step.
+
+    `begun`: what checkouts that were interrupted had begun to put there; files of it are no
+    edits of the user's either.
+    """
 
     entries: Mapping[str, Pointer] = field(default_factory=dict)
+    begun: Mapping[str, tuple[Pointer, ...]] = field(default_factory=dict)
 
     def get(self, path: str) -> Pointer | None:
         """The base of one data path."""
         return self.entries.get(path)
 
     def updated(self, changes: Mapping[str, Pointer | None]) -> Base:
-        """The base with some paths set, or forgotten (None)."""
+        """The base with some paths set, or forgotten (None); they are in step again."""
         merged = {**self.entries, **changes}
-        return Base({path: known for path, known in merged.items() if known is not None})
+        begun = {path: old for path, old in self.begun.items() if path not in changes}
+        return Base({path: known for path, known in merged.items() if known is not None}, begun)
+
+    def beginning(self, changes: Mapping[str, Pointer]) -> Base:
+        """The base when a checkout of these pointers begins."""
+        begun = dict(self.begun)
+        for path, pointer in changes.items():
+            before = [old for old in begun.get(path, ()) if not old.same_content(pointer)]
+            begun[path] = (*before, pointer)
+        return Base(self.entries, begun)
 
 
 def load(path: str) -> Base:
@@ -54,12 +68,25 @@ def load(path: str) -> Base:
         raise _damaged(path)
     if lines[-2:] != [f"end {len(lines) - 3}", ""]:
         raise _damaged(path)
-    return Base(dict(_read_line(line, path) for line in lines[1:-2]))
+    entries: dict[str, Pointer] = {}
+    begun: dict[str, tuple[Pointer, ...]] = {}
+    for line in lines[1:-2]:
+        name, pointer, is_begun = _read_line(line, path)
+        if is_begun:
+            begun[name] = (*begun.get(name, ()), pointer)
+        else:
+            entries[name] = pointer
+    return Base(entries, begun)
 
 
 def save(path: str, base: Base) -> None:
     """Replaces the base's file, durably."""
     lines = [_render_line(name, base.entries[name]) for name in sorted(base.entries)]
+    lines += [
+        "begun-" + _render_line(name, pointer)
+        for name in sorted(base.begun)
+        for pointer in base.begun[name]
+    ]
     text = "\n".join([_HEAD, *lines, f"end {len(lines)}", ""])
     os.makedirs(os.path.dirname(path), exist_ok=True)
     publish(path, text.encode("ascii"))
@@ -70,11 +97,11 @@ def _render_line(path: str, known: Pointer) -> str:
     return f"{kind} {known.oid.hex()} {known.size} {known.files} {quote(path)}"
 
 
-def _read_line(line: str, path: str) -> tuple[str, Pointer]:
+def _read_line(line: str, path: str) -> tuple[str, Pointer, bool]:
     match = _LINE.match(line)
     if match is None:
         raise _damaged(path)
-    kind, oid, size, files, name = match.groups()
+    begun, kind, oid, size, files, name = match.groups()
     pointer = Pointer(
         "tree" if kind == "tree" else "file",
         bytes.fromhex(oid),
@@ -82,7 +109,7 @@ def _read_line(line: str, path: str) -> tuple[str, Pointer]:
         int(files),
         kind == "exec",
     )
-    return unquote(name), pointer
+    return unquote(name), pointer, begun is not None
 
 
 def _damaged(path: str) -> CorruptError:

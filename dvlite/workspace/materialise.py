@@ -1,0 +1,372 @@
+"""Materialising: making a folder of the workspace what a tree says.
+
+Owns the two ways. A folder that is not there is filled under a temporary name and renamed once,
+so it appears whole. In one that is there, each file is made under a temporary name and renamed
+over the old one. Trees are hostile input: folders are entered by descriptor, never through a
+symbolic link, and nothing is written outside.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from dvlite.atomic import temporary_name
+from dvlite.errors import ConflictError, CorruptError, StorageError
+from dvlite.storage.tree import Entry, Kind
+from dvlite.storage.treewalk import MAX_DEPTH, ReadTree, find, read_folder
+from dvlite.workspace.plan import Plan, is_empty_folder
+from dvlite.workspace.statindex import (
+    STAT_WIDTH,
+    UNTRUSTED,
+    Block,
+    is_settled,
+    now_ns,
+    signature,
+)
+from dvlite.workspace.take import Stat
+from dvlite.workspace.write import NewFile
+from dvlite.workspace.writers import WriteOptions, Writers
+
+Blocks = dict[bytes, Block]
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER_STAT = (stat.S_IFDIR, 0, 0, 0, 0)
+# Kept free beside what is written: a workspace with a full disk is of no use.
+_SPARE_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to materialise. `scratch`: a folder on the same file system for unfinished things."""
+
+    folder: str
+    scratch: str
+    options: WriteOptions
+
+
+# -- a folder that is not there --------------------------------------------------------------------
+
+
+def make_folder(target: Target, root: bytes, read: ReadTree) -> Blocks:
+    """Makes the whole folder of a tree; returns its stat index.
+
+    Raises:
+        MissingError, CorruptError: content that is not in the cache, or damaged there.
+        StorageError: not enough space.
+    """
+    check_space(target.scratch, target.options.total_bytes)
+    filling = temporary_name(target.scratch, "new-")
+    try:
+        with Writers(target.options) as writers:
+            making = _Making(writers, read)
+            making.folder(os.fsencode(filling), b"", root, 0)
+        # nobody else knows the folder yet, so what was written is still what is there
+        blocks = making.blocks(now_ns(target.scratch))
+        os.makedirs(os.path.dirname(target.folder), exist_ok=True)
+        os.rename(filling, target.folder)
+        return blocks
+    except BaseException:
+        shutil.rmtree(filling, ignore_errors=True)
+        raise
+
+
+class _Making:
+    """Walks a tree, makes its folders, hands its files to the writers."""
+
+    def __init__(self, writers: Writers, read: ReadTree) -> None:
+        self._writers, self._read = writers, read
+        self._folders: list[tuple[bytes, bytes, list[Entry], array[int]]] = []
+
+    def folder(self, where: bytes, path: bytes, oid: bytes, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise CorruptError("trees are nested too deeply")
+        entries = read_folder(self._read, oid)
+        os.mkdir(where)
+        stats = array("q", bytes(8 * STAT_WIDTH * len(entries)))
+        self._folders.append((path, oid, entries, stats))
+        files, positions = [], []
+        for at, entry in enumerate(entries):
+            if entry.kind == Kind.TREE:
+                stats[at * STAT_WIDTH] = stat.S_IFDIR
+            else:
+                files.append(NewFile(entry.name, entry.kind, entry.oid, entry.size))
+                positions.append(at)
+        self._put(where, depth, files, positions, stats)
+        for entry in entries:
+            if entry.kind == Kind.TREE:
+                below = path + b"/" + entry.name if path else entry.name
+                self.folder(where + b"/" + entry.name, below, entry.oid, depth + 1)
+
+    def _put(
+        self,
+        where: bytes,
+        depth: int,
+        files: list[NewFile],
+        positions: list[int],
+        stats: array[int],
+    ) -> None:
+        size = 256
+        for start in range(0, len(files), size):
+            at = positions[start : start + size]
+
+            def note(found: list[Stat], at: list[int] = at) -> None:
+                for position, one in zip(at, found, strict=True):
+                    stats[position * STAT_WIDTH : (position + 1) * STAT_WIDTH] = array("q", one)
+
+            self._writers.put(where, depth, files[start : start + size], note)
+
+    def blocks(self, now: int) -> Blocks:
+        """The stat index of what was made, when the file system's clock says `now`."""
+        return {
+            path: _block(oid, entries, stats, now) for path, oid, entries, stats in self._folders
+        }
+
+
+def _block(oid: bytes, entries: list[Entry], stats: array[int], now: int) -> Block:
+    trusted = True
+    for at in range(len(entries)):
+        ctime = stats[at * STAT_WIDTH + 3]
+        if ctime and not is_settled(ctime, now):
+            stats[at * STAT_WIDTH + 2] = 0
+            trusted = False
+    names = b"\0".join([entry.name for entry in entries])
+    return Block(
+        signature(names, stats) if trusted else UNTRUSTED,
+        oid,
+        sum(entry.size for entry in entries),
+        sum(entry.files for entry in entries),
+        names,
+        bytes([entry.kind for entry in entries]),
+        stats.tobytes(),
+        b"".join([entry.oid for entry in entries]),
+    )
+
+
+# -- a folder that is there ------------------------------------------------------------------------
+
+
+def change_folder(
+    target: Target, plan: Plan, root: bytes, read: ReadTree, blocks: Blocks
+) -> Blocks:
+    """Carries out a plan; returns the stat index with the new files in it.
+
+    `blocks` is what the plan was made from: a file that is not as it says any more has been
+    edited since, and stops the rest.
+
+    Raises:
+        ConflictError: a file changed meanwhile. And what `make_folder` raises.
+    """
+    check_space(target.scratch, target.options.total_bytes)
+    scratch = temporary_name(target.scratch, "files-")
+    os.mkdir(scratch)
+    top = os.open(target.folder, _OPEN_FOLDER)
+    try:
+        prepared = _prepare(scratch, plan, target)
+        for path in plan.remove:
+            with _folder_of(top, path, create=False) as (folder, name):
+                if folder is not None:
+                    _remove(folder, name, path, blocks)
+        _prune(top, plan.remove, root, read)
+        stats = _place(top, scratch, plan, prepared)
+        return with_files(blocks, plan.write, stats)
+    finally:
+        os.close(top)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _prepare(scratch: str, plan: Plan, target: Target) -> dict[bytes, bytes]:
+    """Makes all new files in the scratch folder; path -> name there."""
+    by_depth: dict[int, list[tuple[bytes, NewFile]]] = {}
+    names = {}
+    for number, (path, entry) in enumerate(plan.write):
+        if not is_empty_folder(entry):
+            names[path] = b"%d" % number
+            item = NewFile(names[path], entry.kind, entry.oid, entry.size)
+            by_depth.setdefault(path.count(b"/"), []).append((path, item))
+    with Writers(target.options) as writers:
+        for depth, items in by_depth.items():
+            writers.put(os.fsencode(scratch), depth, [item for _, item in items], _ignore)
+    return names
+
+
+def _ignore(stats: list[Stat]) -> None:
+    """The stat counts that a file has after it is renamed."""
+
+
+def _place(top: int, scratch: str, plan: Plan, prepared: dict[bytes, bytes]) -> dict[bytes, Stat]:
+    stats: dict[bytes, Stat] = {}
+    source = os.open(scratch, _OPEN_FOLDER)
+    try:
+        for path, entry in plan.write:
+            if is_empty_folder(entry):
+                with _folder_of(top, path + b"/.", create=True):
+                    continue
+            with _folder_of(top, path, create=True) as (folder, name):
+                assert folder is not None
+                _rename_new(source, prepared[path], folder, name, path)
+                stats[path] = _stat_at(folder, name)
+    finally:
+        os.close(source)
+    return stats
+
+
+def _rename_new(source: int, temporary: bytes, folder: int, name: bytes, path: bytes) -> None:
+    """Puts a file where nothing is; what appeared there meanwhile is the user's."""
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        os.rename(temporary, name, src_dir_fd=source, dst_dir_fd=folder)
+        return
+    raise _meanwhile(path)
+
+
+def _remove(folder: int, name: bytes, path: bytes, blocks: Blocks) -> None:
+    try:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(found.st_mode):
+        with suppress(OSError):  # not empty any more: it stays
+            os.rmdir(name, dir_fd=folder)
+        return
+    seen = stat_in(blocks, path)
+    here = (found.st_size, found.st_ctime_ns, found.st_ino)
+    if seen is not None and (seen[1], seen[3], seen[4]) != here:
+        raise _meanwhile(path)
+    os.unlink(name, dir_fd=folder)
+
+
+def _prune(top: int, removed: Iterable[bytes], root: bytes, read: ReadTree) -> None:
+    """Removes folders that became empty and that the tree does not have."""
+    parents = {path.rpartition(b"/")[0] for path in removed}
+    while parents:
+        above = set()
+        for path in sorted(parents - {b""}, reverse=True):
+            entry = find(read, root, path)
+            if entry is not None and entry.kind == Kind.TREE:
+                continue
+            with _folder_of(top, path, create=False) as (folder, name), suppress(OSError):
+                if folder is not None:
+                    os.rmdir(name, dir_fd=folder)
+                    above.add(path.rpartition(b"/")[0])
+        parents = above
+
+
+@contextmanager
+def _folder_of(top: int, path: bytes, create: bool) -> Iterator[tuple[int | None, bytes]]:
+    """The open folder that a path's last name is in, entered name by name; None if not there."""
+    *parents, name = path.split(b"/")
+    current: int | None = os.dup(top)
+    try:
+        for parent in parents:
+            assert current is not None
+            if create:
+                with suppress(FileExistsError):
+                    os.mkdir(parent, dir_fd=current)
+            following = _enter(current, parent)
+            os.close(current)
+            current = following
+            if current is None:
+                break
+        yield current, name
+    finally:
+        if current is not None:
+            os.close(current)
+
+
+def _enter(folder: int, name: bytes) -> int | None:
+    try:
+        return os.open(name, _OPEN_FOLDER, dir_fd=folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+# -- the stat index --------------------------------------------------------------------------------
+
+
+def with_files(
+    blocks: Blocks, written: Iterable[tuple[bytes, Entry]], stats: dict[bytes, Stat]
+) -> Blocks:
+    """The index with files added or replaced, so that the next look reads none of them."""
+    changed: dict[bytes, dict[bytes, tuple[Entry, Stat]]] = {}
+    for path, entry in written:
+        if path in stats:
+            folder, _, name = path.rpartition(b"/")
+            changed.setdefault(folder, {})[name] = (entry, stats[path])
+    updated = dict(blocks)
+    for folder, files in changed.items():
+        updated[folder] = _with_entries(blocks.get(folder), files)
+    return updated
+
+
+def _with_entries(old: Block | None, files: dict[bytes, tuple[Entry, Stat]]) -> Block:
+    rows: dict[bytes, tuple[int, bytes, Stat]] = {}
+    if old is not None:
+        numbers = old.stat_columns()
+        for at, name in enumerate(old.name_list()):
+            mode, size, mtime, ctime, inode = numbers[at * STAT_WIDTH : (at + 1) * STAT_WIDTH]
+            oid = bytes(old.oids[at * 32 : at * 32 + 32])
+            rows[name] = (old.kinds[at], oid, (mode, size, mtime, ctime, inode))
+    for name, (entry, found) in files.items():
+        rows[name] = (entry.kind, entry.oid, found)
+    names = sorted(rows)
+    numbers = array("q", [number for name in names for number in rows[name][2]])
+    return Block(
+        UNTRUSTED,
+        bytes(32),
+        0,
+        0,
+        b"\0".join(names),
+        bytes([rows[name][0] for name in names]),
+        numbers.tobytes(),
+        b"".join([rows[name][1] for name in names]),
+    )
+
+
+def stat_in(blocks: Blocks, path: bytes) -> Stat | None:
+    """What the index says about one file."""
+    folder, _, name = path.rpartition(b"/")
+    block = blocks.get(folder)
+    if block is None:
+        return None
+    try:
+        at = block.name_list().index(name)
+    except ValueError:
+        return None
+    numbers = block.stat_columns()[at * STAT_WIDTH : (at + 1) * STAT_WIDTH]
+    return numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
+
+
+def check_space(folder: str, size_bytes: int) -> None:
+    """Refuses to begin what the disk cannot hold.
+
+    Raises:
+        StorageError: naming what is needed and what is free.
+    """
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return
+    free = found.f_bavail * found.f_frsize
+    if size_bytes + _SPARE_BYTES > free:
+        raise StorageError(
+            f"{folder} has {free >> 20} MiB free, and {size_bytes >> 20} MiB are to be written",
+            "free some space, or check out fewer paths: dvlite checkout PATH",
+        )
+
+
+def _stat_at(folder: int, name: bytes) -> Stat:
+    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    return found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+def _meanwhile(path: bytes) -> ConflictError:
+    return ConflictError(
+        f"{os.fsdecode(path)} changed while it was to be replaced; it was left as it is",
+        "look at it, then run the command again",
+    )

@@ -1,0 +1,206 @@
+"""Writing workspace files from the cache: one batch of new files in a folder.
+
+Owns how a file comes to be: small objects from their packs, large ones by the first link type
+that works, links as links. Every byte is checked against its name on the way. Names in trees are
+hostile: files are created by name below an open folder, and never through a link.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from dvlite.errors import CorruptError, PathError
+from dvlite.storage.cache import Cache, Place
+from dvlite.storage.codec import unpack_frame
+from dvlite.storage.oid import file_hasher, hash_bytes, to_text
+from dvlite.storage.tree import Kind
+from dvlite.workspace.links import reflink_at
+from dvlite.workspace.take import Stat, check_link
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_BUFFER = 4 << 20
+
+
+class NewFile(NamedTuple):
+    """A file to make: its name in the batch's folder, and what it is."""
+
+    name: bytes
+    kind: int
+    oid: bytes
+    size: int
+
+
+class WriteBatch(NamedTuple):
+    """New files of one folder (absolute), which lies `depth` folders deep in the tracked one."""
+
+    folder: bytes
+    depth: int
+    files: list[NewFile]
+
+
+@dataclass(slots=True)
+class FileWriter:
+    """Writes batches, in one thread. `links`: the ways to make large files, in order."""
+
+    cache: Cache
+    links: Sequence[str]
+    told: Callable[[int], None] = lambda size: None
+    _frame: tuple[str, int, bytes] = ("", -1, b"")
+    _dead: set[str] = field(default_factory=set)
+
+    def write(self, batch: WriteBatch) -> list[Stat]:
+        """Makes the files; their stats in the batch's order.
+
+        Raises:
+            MissingError: an object is not in the cache. CorruptError: one is damaged.
+            FileExistsError: something of that name is there.
+        """
+        places = self.cache.find_many({item.oid for item in batch.files})
+        folder = os.open(batch.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stats: list[Stat] = [(0, 0, 0, 0, 0)] * len(batch.files)
+        try:
+            for at in sorted(range(len(batch.files)), key=lambda at: _order(places, batch, at)):
+                item = batch.files[at]
+                stats[at] = self._write(folder, item, places.get(item.oid), batch.depth)
+            return stats
+        finally:
+            os.close(folder)
+
+    def _write(self, folder: int, item: NewFile, place: Place | None, depth: int) -> Stat:
+        if item.kind == Kind.LINK:
+            return self._write_link(folder, item, depth)
+        if place is not None and place.row is None:
+            return self._write_large(folder, item, place.path)
+        data = self._read(item, place)
+        descriptor = os.open(item.name, _CREATE, _mode(item.kind), dir_fd=folder)
+        try:
+            written = os.write(descriptor, data)
+            while written < len(data):
+                written += os.write(descriptor, memoryview(data)[written:])
+            return _stat(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _write_link(self, folder: int, item: NewFile, depth: int) -> Stat:
+        target = self.cache.read(item.oid)
+        try:
+            check_link(target, depth)
+        except PathError as error:
+            raise CorruptError(f"the tree holds {os.fsdecode(item.name)!r}: {error}") from error
+        if not target or b"\0" in target or len(target) > 4095:
+            raise CorruptError(f"the tree holds a symbolic link to {target[:80]!r}")
+        os.symlink(target, item.name, dir_fd=folder)
+        found = os.stat(item.name, dir_fd=folder, follow_symlinks=False)
+        return found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+    def _read(self, item: NewFile, place: Place | None) -> bytes:
+        """A small object's bytes; neighbours in a frame are unpacked together once."""
+        if place is None or place.row is None:
+            data = self.cache.read(item.oid)
+        else:
+            row = place.row
+            if self._frame[:2] != (place.path, row.frame_offset):
+                frame = self.cache.read_frame(place.path, row.frame_offset, row.frame_length)
+                self._frame = (place.path, row.frame_offset, unpack_frame(frame))
+            data = self._frame[2][row.inner_offset : row.inner_offset + row.raw_length]
+        if hash_bytes(data) != item.oid:
+            raise CorruptError(
+                f"{to_text(item.oid)} is damaged in the cache",
+                "fetch it again after removing the damaged copy: dvlite doctor",
+            )
+        return data
+
+    # -- large files -------------------------------------------------------------------------------
+
+    def _write_large(self, folder: int, item: NewFile, source_path: str) -> Stat:
+        for kind in self.links:
+            if kind not in self._dead and self._link(kind, folder, item, source_path):
+                found = os.stat(item.name, dir_fd=folder, follow_symlinks=False)
+                return (
+                    found.st_mode,
+                    found.st_size,
+                    found.st_mtime_ns,
+                    found.st_ctime_ns,
+                    found.st_ino,
+                )
+        return self._copy(folder, item, source_path)
+
+    def _link(self, kind: str, folder: int, item: NewFile, source_path: str) -> bool:
+        """Tries one link type; one that cannot work between these folders is not tried again."""
+        if kind == "copy":
+            return False
+        if kind != "reflink" and item.kind == Kind.EXEC:
+            return False  # the object in the cache is not executable
+        try:
+            if kind == "hardlink":
+                os.link(source_path, item.name, dst_dir_fd=folder)
+                return True
+            if kind == "symlink":
+                os.symlink(source_path, item.name, dir_fd=folder)
+                return True
+            source = os.open(source_path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                if reflink_at(source, folder, item.name, _mode(item.kind)):
+                    return True
+            finally:
+                os.close(source)
+        except FileExistsError:
+            raise
+        except OSError:
+            pass
+        self._dead.add(kind)
+        return False
+
+    def _copy(self, folder: int, item: NewFile, source_path: str) -> Stat:
+        """Copies and checks; a damaged object leaves no file behind."""
+        source = os.open(source_path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            target = os.open(item.name, _CREATE, _mode(item.kind), dir_fd=folder)
+            try:
+                if _pump(source, target, self.told) != item.oid:
+                    raise CorruptError(
+                        f"the cache's file {source_path} is damaged",
+                        "remove it and fetch it again: dvlite fetch",
+                    )
+                return _stat(target)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(item.name, dir_fd=folder)
+                raise
+            finally:
+                os.close(target)
+        finally:
+            os.close(source)
+
+
+def _pump(source: int, target: int, told: Callable[[int], None]) -> bytes:
+    hasher = file_hasher()
+    buffer = bytearray(_BUFFER)
+    while count := os.readv(source, [buffer]):
+        view = memoryview(buffer)[:count]
+        hasher.update(view)
+        while view:
+            view = view[os.write(target, view) :]
+        told(count)
+    return hasher.digest()
+
+
+def _mode(kind: int) -> int:
+    return 0o777 if kind == Kind.EXEC else 0o666
+
+
+def _order(places: dict[bytes, Place], batch: WriteBatch, at: int) -> tuple[str, int, int]:
+    """Files in the order in which their bytes lie in the cache."""
+    place = places.get(batch.files[at].oid)
+    if place is None:
+        return ("", 0, at)
+    return (place.path, place.row.frame_offset if place.row is not None else 0, at)
+
+
+def _stat(descriptor: int) -> Stat:
+    found = os.fstat(descriptor)
+    return found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
