@@ -1,0 +1,201 @@
+"""The `dvlite` command: which verbs there are, and the one boundary where errors become words.
+
+Owns the table of commands (each is imported only when it is used, so that `--version`, help and
+completion are instant), the exit codes, and what a user sees when something goes wrong.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from dvlite._version import VERSION
+from dvlite.errors import DvliteError
+
+# verb -> (module in dvlite.cli, the one line that help shows; it is checked against the command)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init", "Make a git repository a dvlite project."),
+    "add": ("add", "Track files and folders, or take up what changed in them."),
+    "status": ("status", "Show what changed, and what is missing or not pushed."),
+    "diff": ("diff", "Show which files differ between revisions or the workspace."),
+    "ls": ("ls", "List tracked files at a revision."),
+    "log": ("log", "Show the commits that changed data."),
+    "du": ("du", "Show the space that data takes, and what was saved."),
+    "checkout": ("checkout", "Make the workspace match the pointers."),
+    "rm": ("rm", "Stop tracking files and folders."),
+    "mv": ("mv", "Move or rename tracked data with its pointer."),
+    "remote": ("remote", "Manage the places that data is pushed to."),
+    "config": ("config", "Show or change settings."),
+    "push": ("push", "Bring data to a remote."),
+    "fetch": ("fetch", "Bring data from a remote into the cache."),
+    "pull": ("pull", "Fetch, then check out."),
+    "reproduce": ("reproduce", "Restore a past commit with its data into a new folder."),
+    "doctor": ("doctor", "Examine the environment and say what is wrong."),
+    "version": ("version", "Show the versions of dvlite and what it works with."),
+    "completion": ("completion", "Print the completion script of a shell."),
+}
+_STORAGE_ERRORS = {
+    errno.ENOSPC: "free some space and run the command again",
+    errno.EDQUOT: "your quota is used up; free some space and run the command again",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "check who owns it and its permissions",
+    errno.EPERM: "check who owns it and its permissions",
+    errno.EIO: "the disk reports an error; check it before going on",
+    errno.EMFILE: "raise the limit of open files: ulimit -n",
+}
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All verbs, in the order of the table: the order in which people need them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"dvlite.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Names the commands that are close when there is none of this name."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, 3)
+            hint = f"did you mean {' or '.join(close)}?" if close else "dvlite --help lists them"
+            raise click.UsageError(f"there is no command {args[0]}\n{hint}", ctx) from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the verbs without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, about) for verb, (_, about) in COMMANDS.items()])
+
+
+def _show_version(ctx: click.Context, option: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(f"dvlite {VERSION}")
+        ctx.exit()
+
+
+@click.command(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
+@click.option("-C", "directory", metavar="DIR", default=None, help="Work as if started in DIR.")
+@click.pass_context
+def dvlite(ctx: click.Context, directory: str | None) -> None:
+    """Version data and models with git.
+
+    Small pointer files in git name data that lives in a cache and on a deduplicated remote, so
+    that one commit fixes code, data, models and parameters together.
+
+    \b
+    Examples:
+      dvlite init                         make this git repository a project
+      dvlite add images model.pt          track a folder and a file
+      git commit -m "first model"         the pointers are staged already
+      dvlite remote add store /mnt/store --default
+      dvlite push                         share the data; git push shares the pointers
+      dvlite pull                         after git clone or git pull
+      dvlite reproduce v1.0               code, data and model of a past commit
+    """
+    ctx.ensure_object(dict)
+    if directory is not None:
+        ctx.obj["directory"] = directory
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Runs the command line and exits: 0 done or clean, 1 differences, 2 wrong usage, and one
+    code for each class of error (docs/commands.md lists them)."""
+    try:
+        code = dvlite.main(arguments, prog_name="dvlite", standalone_mode=False)
+        sys.stdout.flush()
+    except BaseException as error:
+        code = _report(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(error: BaseException) -> int:
+    """Says what went wrong; the exit code."""
+    if os.environ.get("DVLITE_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, DvliteError):
+        return _say(str(error), error.hint, error.exit_code)
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return _say("interrupted; nothing is lost, run the command again", None, 130)
+    if isinstance(error, click.ClickException):
+        return _report_usage(error)
+    if isinstance(error, BrokenPipeError):
+        return _leave_quietly()
+    return _report_system(error)
+
+
+def _report_usage(error: click.ClickException) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message())
+        return 0
+    message, _, hint = error.format_message().partition("\n")
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "dvlite"
+    text = message[:1].lower() + message[1:].rstrip(".")
+    return _say(text, hint or f"{path} --help", 2)
+
+
+def _report_system(error: BaseException) -> int:
+    if isinstance(error, OSError) and error.errno in _STORAGE_ERRORS:
+        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        return _say(f"{where}{error.strerror}", _STORAGE_ERRORS[error.errno], 11)
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        return _say(f"{where}{error.strerror}", None, 11)
+    if isinstance(error, MemoryError):
+        return _say("not enough memory", "close other programs, or use a larger machine", 11)
+    return _say(
+        f"a bug in dvlite: {type(error).__name__}: {error}",
+        "please report it with the output of the same command after: export DVLITE_DEBUG=1",
+        20,
+    )
+
+
+def _say(message: str, hint: str | None, code: int) -> int:
+    from dvlite.cli.output import complain
+
+    try:
+        complain(message, hint)
+    except OSError:
+        return code
+    return code
+
+
+def _leave_quietly() -> int:
+    """Whoever read our output is gone: leave without another error at exit."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    return 141
