@@ -71,11 +71,12 @@ def _apply(read: ReadTree, folder: bytes | None, changes: Changes, put: Put) -> 
 def _both(here: Mapping[bytes, Change], there: Mapping[bytes, Change]) -> Iterable[bytes]:
     """Paths that both sides changed, differently."""
     for path in here.keys() & there.keys():
-        one, other = here[path].new, there[path].new
-        if (one is None) != (other is None) or (
-            one is not None and other is not None and one[1:3] != other[1:3]
-        ):
+        if _what(here[path].new) != _what(there[path].new):
             yield path
+
+
+def _what(entry: Entry | None) -> tuple[Kind, bytes] | None:
+    return None if entry is None else (entry.kind, entry.oid)
 
 
 def _across(here: Mapping[bytes, Change], there: Mapping[bytes, Change]) -> Iterable[bytes]:

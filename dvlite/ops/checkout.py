@@ -1,0 +1,204 @@
+"""`dvlite checkout`: the workspace becomes what the pointers say.
+
+Owns the order (everything is planned and checked before anything changes; the base knows what is
+begun before it is done), and what becomes of edits: they stop the checkout, unless they are to be
+kept, or to be discarded, which keeps them in the cache.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dvlite.errors import ConflictError, CorruptError, MissingError, PathError
+from dvlite.ops.discarded import Discarded, discard
+from dvlite.ops.looking import Here, Looker
+from dvlite.ops.roots import covering
+from dvlite.ops.stepping import Rule, Step, Stepper, clear_scratch, missing_files, plan_step
+from dvlite.progress import Progress, silent
+from dvlite.project import Project
+from dvlite.workspace.base import Base
+from dvlite.workspace.materialise import check_space
+from dvlite.workspace.pointer import SUFFIX, Pointer, data_path
+
+_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutRequest:
+    """What to check out (nothing: everything that is tracked), and what becomes of edits."""
+
+    paths: tuple[str, ...] = ()
+    force: bool = False
+    keep_edits: bool = False
+    dry_run: bool = False
+
+
+@dataclass(slots=True)
+class CheckoutResult:
+    """What was done, or would be. `missing`: paths whose content is not in the cache, with the
+    number of files; `damaged`: paths whose content is damaged there."""
+
+    steps: list[Step] = field(default_factory=list)
+    discarded: list[Discarded] = field(default_factory=list)
+    missing: list[tuple[str, int]] = field(default_factory=list)
+    damaged: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def files(self) -> int:
+        """Files written."""
+        return sum(step.files for step in self.steps)
+
+    @property
+    def size(self) -> int:
+        """Bytes written."""
+        return sum(step.size for step in self.steps)
+
+
+def checkout(
+    project: Project, request: CheckoutRequest, progress: Progress = silent
+) -> CheckoutResult:
+    """Makes the workspace match the pointers.
+
+    Raises:
+        ConflictError: edits would be lost; nothing has changed then.
+        PathError: a path that no pointer tracks. StorageError: not enough space.
+    """
+    with project.lock():
+        clear_scratch(project)
+        base = project.base()
+        looker = Looker(project, progress)
+        targets = _targets(project, request.paths, base)
+        rule = Rule(request.force, request.keep_edits)
+        result = CheckoutResult()
+        for path, target in targets.items():
+            _plan(looker, path, target, base, rule, result)
+        if not request.force:
+            _refuse_lost(result.steps)
+        if request.dry_run:
+            return result
+        if result.steps:
+            check_space(project.root, result.size)
+        result.discarded = discard(project, [step.path for step in result.steps if step.lost])
+        _carry_out(project, looker, base, result, progress)
+        return result
+
+
+def bring_in_step(
+    project: Project, looker: Looker, here: Here, target: Pointer, base: Base
+) -> Base:
+    """Makes one path what a merged pointer says (nothing of it is lost by that); the new base."""
+    assert here.pointer is not None
+    clear_scratch(project)
+    step = plan_step(looker, here, target, [here.pointer], Rule())
+    begun = base.beginning({here.path: target})
+    project.save_base(begun)
+    Stepper(project, looker).run(step)
+    updated = begun.updated({here.path: target})
+    project.save_base(updated)
+    return updated
+
+
+def _targets(project: Project, paths: tuple[str, ...], base: Base) -> dict[str, Pointer | None]:
+    """Data path -> pointer; None where the pointer is gone but its data may still be here."""
+    pointers = project.pointers()
+    targets: dict[str, Pointer | None] = dict(pointers)
+    for path in base.entries:
+        targets.setdefault(path, None)
+    if not paths or "" in paths:
+        return {path: targets[path] for path in sorted(targets)}
+    chosen: set[str] = set()
+    for given in paths:
+        chosen |= _chosen(given, pointers, targets)
+    return {path: targets[path] for path in sorted(chosen)}
+
+
+def _chosen(
+    given: str, pointers: Mapping[str, Pointer], targets: Mapping[str, Pointer | None]
+) -> set[str]:
+    path = data_path(given) if given.endswith(SUFFIX) and data_path(given) in targets else given
+    if path in targets:
+        return {path}
+    cover = covering(pointers, path)
+    if cover is not None:
+        raise PathError(
+            f"{path} is inside the tracked folder {cover[0]}",
+            f"check out the whole folder: dvlite checkout {cover[0]}",
+        )
+    below = {one for one in targets if one.startswith(path + "/")}
+    if not below:
+        raise PathError(f"no pointer tracks {path}", "dvlite ls lists what is tracked")
+    return below
+
+
+def _plan(
+    looker: Looker,
+    path: str,
+    target: Pointer | None,
+    base: Base,
+    rule: Rule,
+    result: CheckoutResult,
+) -> None:
+    known = base.get(path)
+    ours = [*([known] if known is not None else []), *base.begun.get(path, ())]
+    try:
+        result.steps.append(plan_step(looker, looker.look(path), target, ours, rule))
+    except MissingError:
+        result.missing.append((path, _count_missing(looker, target)))
+
+
+def _count_missing(looker: Looker, target: Pointer | None) -> int:
+    if target is None:
+        return 0
+    missing = missing_files(looker, target)
+    return sum(entry.files for entry in missing) or 1
+
+
+def _refuse_lost(steps: list[Step]) -> None:
+    lost = [
+        os.path.join(step.path, os.fsdecode(inside)) if inside else step.path
+        for step in steps
+        for inside in step.lost
+    ]
+    if lost:
+        more = f"\nand {len(lost) - _NAMED:,} more" if len(lost) > _NAMED else ""
+        raise ConflictError(
+            "these edits are not added yet and would be lost:\n  "
+            + "\n  ".join(lost[:_NAMED])
+            + more,
+            "take them up: dvlite add; leave them: dvlite checkout --keep-edits; "
+            "discard them: dvlite checkout --force",
+        )
+
+
+def _carry_out(
+    project: Project, looker: Looker, base: Base, result: CheckoutResult, progress: Progress
+) -> None:
+    begun = {
+        step.path: step.target
+        for step in result.steps
+        if step.target is not None and step.action != "none"
+    }
+    if begun:
+        base = base.beginning(begun)
+        project.save_base(base)
+    done: dict[str, Pointer | None] = {}
+    stepper = Stepper(project, looker, progress)
+    try:
+        for step in list(result.steps):
+            try:
+                stepper.run(step)
+            except MissingError:
+                result.steps.remove(step)
+                result.missing.append((step.path, _count_missing(looker, step.target)))
+            except CorruptError as error:
+                result.steps.remove(step)
+                result.damaged.append((step.path, str(error)))
+            else:
+                done[step.path] = step.target
+    finally:
+        looker.done()
+        updated = base.updated(done)
+        if updated != base:
+            project.save_base(updated)

@@ -1,0 +1,107 @@
+"""What `--force` discards: kept in the cache first, and brought back on demand."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dvlite.errors import ConflictError, MissingError
+from dvlite.ops.looking import Looker
+from dvlite.ops.stepping import Rule, Stepper, plan_step
+from dvlite.progress import Progress, silent
+from dvlite.project import Project
+from dvlite.storage.cachewriter import CacheWriter
+from dvlite.storage.row import RowKind
+from dvlite.workspace.names import quote, unquote
+from dvlite.workspace.pointer import Pointer
+
+_ID_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """Data as it was before it was discarded. `id` brings it back."""
+
+    id: str
+    path: str
+    pointer: Pointer
+    time_s: int
+
+
+def discard(project: Project, paths: Sequence[str]) -> list[Discarded]:
+    """Puts what is at these paths into the cache and writes down how to find it."""
+    looker = Looker(project, keep=True)
+    kept: list[Discarded] = []
+    for path in paths:
+        here = looker.look(path)
+        if here.pointer is None:
+            continue
+        if here.snapshot is not None:
+            with CacheWriter(looker.cache) as writer:
+                for oid, data in here.snapshot.trees.items():
+                    writer.add(oid, data, RowKind.TREE)
+        name = here.pointer.oid.hex()[:_ID_DIGITS]
+        kept.append(Discarded(name, path, here.pointer, int(time.time())))
+    if kept:
+        with open(_file(project), "a", encoding="ascii") as stream:
+            stream.writelines(_render(one) for one in kept)
+            stream.flush()
+            os.fsync(stream.fileno())
+    return kept
+
+
+def listed(project: Project) -> list[Discarded]:
+    """What was discarded, newest last; lines that cannot be read are passed over."""
+    try:
+        with open(_file(project), encoding="ascii", errors="replace") as stream:
+            lines = stream.read().splitlines()
+    except FileNotFoundError:
+        return []
+    return [one for line in lines if (one := _parse(line)) is not None]
+
+
+def recover(project: Project, wanted: str, progress: Progress = silent) -> str:
+    """Brings discarded data back beside its path; where it is now.
+
+    Raises:
+        MissingError: nothing of that id, or its content has left the cache.
+        ConflictError: the name for it is taken.
+    """
+    found = next((one for one in reversed(listed(project)) if one.id == wanted), None)
+    if found is None:
+        raise MissingError(f"nothing was discarded under {wanted}")
+    path = f"{found.path}.recovered-{found.id}"
+    with project.lock():
+        if os.path.lexists(project.absolute(path)):
+            raise ConflictError(f"{path} is there already", "move it away")
+        looker = Looker(project, progress)
+        step = plan_step(looker, looker.look(path), found.pointer, [], Rule())
+        Stepper(project, looker, progress).run(step)
+    return path
+
+
+def _file(project: Project) -> str:
+    return os.path.join(project.private_folder, "discarded")
+
+
+def _render(one: Discarded) -> str:
+    kind = "exec" if one.pointer.executable else one.pointer.kind
+    numbers = f"{one.pointer.size} {one.pointer.files}"
+    return f"{one.time_s} {kind} {one.pointer.oid.hex()} {numbers} {quote(one.path)}\n"
+
+
+def _parse(line: str) -> Discarded | None:
+    try:
+        moment, kind, oid, size, files, path = line.split(" ", 5)
+        pointer = Pointer(
+            "tree" if kind == "tree" else "file",
+            bytes.fromhex(oid),
+            int(size),
+            int(files),
+            kind == "exec",
+        )
+        return Discarded(oid[:_ID_DIGITS], unquote(path), pointer, int(moment))
+    except ValueError:
+        return None

@@ -1,0 +1,319 @@
+"""One tracked path on its way to what its pointer says: planned as a value, then carried out.
+
+Owns the cases (nothing there, a folder to change, a file, something of another kind, a pointer
+that is gone) and what each leaves in the stat index. Whether edits may be lost is decided by who
+asks; here they are only found.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dvlite.atomic import temporary_name
+from dvlite.errors import ConflictError, PathError
+from dvlite.ops.looking import Here, Looker, entry_of
+from dvlite.progress import Progress, silent
+from dvlite.project import Project
+from dvlite.storage.tree import Entry, Kind
+from dvlite.storage.treewalk import ReadTree
+from dvlite.workspace.ignorefile import rules_above
+from dvlite.workspace.materialise import (
+    Target,
+    change_folder,
+    check_space,
+    make_folder,
+)
+from dvlite.workspace.plan import Plan, Sides, plan_folder
+from dvlite.workspace.pointer import Pointer
+from dvlite.workspace.snapshot import Look, Place, look_into
+from dvlite.workspace.statindex import StatIndex, now_ns, save
+from dvlite.workspace.take import Stat
+from dvlite.workspace.write import NewFile
+from dvlite.workspace.writers import WriteOptions, Writers
+
+Action = Literal["none", "make", "change", "replace", "remove", "leave"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is to happen to one path. `lost`: edits that go; `kept`: edits that stay; `extra`:
+    files that only the user knows, which stay too."""
+
+    path: str
+    action: Action
+    here: Here
+    target: Pointer | None
+    plan: Plan = field(default_factory=Plan)
+    lost: tuple[bytes, ...] = ()
+    kept: tuple[bytes, ...] = ()
+    extra: tuple[bytes, ...] = ()
+
+    @property
+    def files(self) -> int:
+        """Files to write."""
+        if self.action == "change":
+            return len(self.plan.write)
+        return self.target.files if self.action in ("make", "replace") and self.target else 0
+
+    @property
+    def size(self) -> int:
+        """Bytes to write."""
+        if self.action == "change":
+            return self.plan.size
+        return self.target.size if self.action in ("make", "replace") and self.target else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What becomes of edits: `force` overwrites them; `keep_edits` keeps those that the pointer
+    says nothing new about."""
+
+    force: bool = False
+    keep_edits: bool = False
+
+
+def plan_step(
+    looker: Looker, here: Here, target: Pointer | None, ours: list[Pointer], rule: Rule
+) -> Step:
+    """Plans one path. `ours`: what dvlite put there (the base first).
+
+    Raises:
+        PathError: what is there cannot be read.
+    """
+    path = here.path
+    if here.failed:
+        name, why = here.failed[0]
+        raise PathError(f"{path}{'/' if name else ''}{os.fsdecode(name)}: {why}")
+    if target is None:
+        return _plan_removal(here, ours)
+    if here.pointer is None:
+        return Step(path, "make", here, target)
+    if here.pointer.same_content(target):
+        return Step(path, "none", here, target)
+    if here.pointer.kind == "tree" and target.kind == "tree":
+        return _plan_folder(looker, here, target, ours, rule)
+    is_edit = not any(here.pointer.same_content(one) for one in ours)
+    if is_edit and rule.keep_edits and ours and ours[0].same_content(target):
+        return Step(path, "none", here, target, kept=(b"",))
+    lost = (b"",) if is_edit else ()
+    return Step(path, "replace", here, target, lost=lost)
+
+
+def _plan_removal(here: Here, ours: list[Pointer]) -> Step:
+    if here.pointer is None:
+        return Step(here.path, "none", here, None)
+    if any(here.pointer.same_content(one) for one in ours):
+        return Step(here.path, "remove", here, None)
+    return Step(here.path, "leave", here, None, kept=(b"",))
+
+
+def _plan_folder(
+    looker: Looker, here: Here, target: Pointer, ours: list[Pointer], rule: Rule
+) -> Step:
+    assert here.pointer is not None
+    trees = [one.oid for one in ours if one.kind == "tree"]
+    read = _cached(here.reader(looker.cache.read_tree))
+    sides = Sides(here.pointer.oid, target.oid, trees, read)
+    plan = plan_folder(sides, rule.force, rule.keep_edits)
+    lost = tuple(plan.lost)
+    if rule.force:
+        edited = set(plan_folder(sides).lost)
+        lost = tuple(path for path in plan.remove if path in edited)
+    action: Action = "none" if plan.is_empty else "change"
+    return Step(here.path, action, here, target, plan, lost, tuple(plan.kept), tuple(plan.extra))
+
+
+@dataclass(slots=True)
+class Stepper:
+    """Carries out steps."""
+
+    project: Project
+    looker: Looker
+    progress: Progress = silent
+    _scratch: str = ""
+
+    def run(self, step: Step) -> None:
+        """Does one step; afterwards the stat index knows what is there.
+
+        Raises:
+            MissingError, CorruptError: content that is not in the cache, or damaged there;
+            nothing has changed then. ConflictError: a file changed meanwhile.
+        """
+        self._check_parent(step.path)
+        if step.action == "make":
+            self._make(step)
+        elif step.action == "change":
+            self._change(step)
+        elif step.action == "replace":
+            self._replace(step)
+        elif step.action == "remove":
+            self._remove(step)
+
+    @property
+    def scratch(self) -> str:
+        """The folder for unfinished things, on the workspace's file system."""
+        if not self._scratch:
+            self._scratch = scratch_folder(self.project)
+            os.makedirs(self._scratch, exist_ok=True)
+        return self._scratch
+
+    def _target(self, step: Step) -> Target:
+        links = str(self.project.config.get("cache.link")).split(",")
+        options = WriteOptions(self.looker.cache, links, self.progress, step.files, step.size)
+        return Target(self.project.absolute(step.path), self.scratch, options)
+
+    def _make(self, step: Step) -> None:
+        assert step.target is not None
+        if step.target.kind == "file":
+            self._make_file(step)
+            return
+        target = self._target(step)
+        blocks = make_folder(target, step.target.oid, self.looker.cache.read_tree)
+        save(self.project.stat_index_path(step.path), sorted(blocks.items()))
+
+    def _make_file(self, step: Step) -> None:
+        """The file under a temporary name, then in its place, whatever was there."""
+        assert step.target is not None
+        target = self._target(step)
+        check_space(target.scratch, step.target.size)
+        name = os.path.basename(temporary_name(target.scratch, "file-"))
+        entry = entry_of(step.target)
+        item = NewFile(os.fsencode(name), entry.kind, entry.oid, entry.size)
+        made = os.path.join(target.scratch, name)
+        try:
+            with Writers(target.options) as writers:
+                writers.put(os.fsencode(target.scratch), 0, [item], _ignore)
+            os.makedirs(os.path.dirname(target.folder), exist_ok=True)
+            self._refuse_changed(step)
+            os.replace(made, target.folder)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(made)
+        found = os.lstat(target.folder)
+        numbers = [found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+        self.looker.note_file(step.path, entry, numbers)
+
+    def _change(self, step: Step) -> None:
+        assert step.target is not None and step.here.snapshot is not None
+        cache = self.looker.cache
+        read = _cached(step.here.reader(cache.read_tree))
+        blocks = step.here.snapshot.blocks
+        target = self._target(step)
+        updated = change_folder(target, step.plan, step.target.oid, read, blocks)
+        place = Place(
+            target.folder,
+            step.path,
+            StatIndex(updated),
+            rules_above(self.project.root, step.path),
+        )
+        snapshot = look_into(place, Look(cache, now_ns(self.project.private_folder)))
+        save(self.project.stat_index_path(step.path), sorted(snapshot.blocks.items()))
+
+    def _replace(self, step: Step) -> None:
+        """Something of another kind, or another file."""
+        assert step.target is not None and step.here.pointer is not None
+        if step.here.pointer.kind == "file" and step.target.kind == "file":
+            self._make_file(step)
+            return
+        self._check_content(step.target)
+        self._remove(step)
+        self._make(step)
+
+    def _check_content(self, target: Pointer) -> None:
+        """Fails while the old data is still there, if the new cannot be made."""
+        if target.kind == "file":
+            self.looker.cache.find(target.oid) or self.looker.cache.read(target.oid)
+            return
+        missing = missing_files(self.looker, target)
+        if missing:
+            self.looker.cache.read(missing[0].oid)
+
+    def _remove(self, step: Step) -> None:
+        """Moves the data aside at once, then deletes it."""
+        self._refuse_changed(step)
+        aside = temporary_name(self.scratch, "old-")
+        os.rename(self.project.absolute(step.path), aside)
+        if os.path.isdir(aside) and not os.path.islink(aside):
+            shutil.rmtree(aside)
+        else:
+            os.unlink(aside)
+        with suppress(FileNotFoundError):
+            os.unlink(self.project.stat_index_path(step.path))
+
+    def _refuse_changed(self, step: Step) -> None:
+        """Stops when somebody has changed the data since it was looked at."""
+        if step.here.pointer is None:
+            if os.path.lexists(self.project.absolute(step.path)):
+                raise ConflictError(f"{step.path} appeared meanwhile", "run the command again")
+            return
+        again = self.looker.look(step.path)
+        if again.pointer is None or not again.pointer.same_content(step.here.pointer):
+            raise ConflictError(f"{step.path} changed meanwhile", "run the command again")
+
+    def _check_parent(self, path: str) -> None:
+        """A path below a symbolic link could lead out of the project."""
+        parent = os.path.dirname(self.project.absolute(path))
+        real = os.path.realpath(parent)
+        if real != os.path.normpath(parent):
+            raise PathError(f"{path} lies behind a symbolic link", "replace the link by a folder")
+
+
+def scratch_folder(project: Project) -> str:
+    """Where unfinished things of a workspace are."""
+    return os.path.join(project.root, ".dvlite", "tmp")
+
+
+def clear_scratch(project: Project) -> None:
+    """Removes what interrupted commands left. Only under the project's lock."""
+    folder = scratch_folder(project)
+    if os.path.islink(folder):
+        raise PathError(f"{folder} is a symbolic link", "remove it")
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for name in os.listdir(folder):
+            path = os.path.join(folder, name)
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    os.unlink(path)
+
+
+def missing_files(looker: Looker, target: Pointer) -> list[Entry]:
+    """What of a pointer's data is not in the cache: files, or trees (whose inside is unknown)."""
+    cache = looker.cache
+    if target.kind == "file":
+        return [] if cache.has(target.oid) else [entry_of(target)]
+    missing: list[Entry] = []
+    leaves: dict[bytes, Entry] = {}
+    folders = [entry_of(target)]
+    seen: set[bytes] = set()
+    while folders:
+        folder = folders.pop()
+        if folder.oid in seen:
+            continue
+        seen.add(folder.oid)
+        if not cache.has(folder.oid):
+            missing.append(folder)
+            continue
+        for entry in cache.read_tree(folder.oid):
+            if entry.kind >= Kind.TREE:
+                folders.append(entry)
+            else:
+                leaves[entry.oid] = entry
+    absent = cache.missing(leaves)
+    return missing + [entry for oid, entry in leaves.items() if oid in absent]
+
+
+def _cached(read: ReadTree) -> ReadTree:
+    """Reads each tree once; planning compares the same ones several times."""
+    from functools import lru_cache
+
+    return lru_cache(maxsize=4096)(read)
+
+
+def _ignore(stats: list[Stat]) -> None:
+    """The stat counts that a file has after it is renamed."""
