@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dvlite.ops.looking import Looker
 from dvlite.ops.remotes import chosen_names, open_some, record_contact
 from dvlite.ops.roots import Named, Selection, select, to_wanted
+from dvlite.ops.stepping import missing_files
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.fetch import FetchReport
@@ -39,6 +41,13 @@ def fetch(project: Project, request: FetchRequest, progress: Progress = silent) 
     """
     roots = select(project, request.selection)
     return fetch_named(project, roots.current + roots.older, request, progress)
+
+
+def to_fetch(project: Project, selection: Selection) -> list[Named]:
+    """The pointers whose content is not wholly in the cache."""
+    roots = select(project, selection)
+    looker = Looker(project)
+    return [one for one in roots.everything() if missing_files(looker, one.pointer)]
 
 
 def fetch_named(

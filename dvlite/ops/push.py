@@ -20,7 +20,7 @@ from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.push import Absent, PushOptions, PushReport, lacking
 from dvlite.storage.push import push as push_objects
-from dvlite.storage.remote import Remote
+from dvlite.storage.remote import NotMade, Remote
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,10 @@ def push(project: Project, request: PushRequest, progress: Progress = silent) ->
     name = chosen_names(project, [request.remote] if request.remote else [])[0]
     refuse_changed_url(project, name, request.accept_url)
     roots = _collect(project, request.selection)
-    remote = open_named(project, name, create=not request.dry_run)
+    try:
+        remote = open_named(project, name, create=not request.dry_run)
+    except NotMade:
+        return _result(name, roots, _everything(roots))
     options = PushOptions(
         request.jobs, request.dry_run, project_id(project), clone_id(project), progress
     )
@@ -81,7 +84,11 @@ def unpushed(project: Project, remote_name: str | None = None) -> list[Named]:
     """
     name = chosen_names(project, [remote_name] if remote_name else [])[0]
     named = _collect(project, Selection()).everything()
-    missing = lacking_of(project, open_named(project, name), named)
+    try:
+        remote = open_named(project, name)
+    except NotMade:
+        return named
+    missing = lacking_of(project, remote, named)
     return [item for item in named if item.pointer.oid in missing]
 
 
@@ -101,6 +108,16 @@ def refuse_changed_url(project: Project, name: str, accepted: bool) -> None:
             f"the remote {name} now points to {project.remote_url(name)}, before to {before}",
             "if that is right, confirm it once: dvlite push --yes",
         )
+
+
+def _everything(roots: Roots) -> PushReport:
+    """What a first push would bring."""
+    unique = {item.pointer.oid: item.pointer for item in roots.everything()}
+    return PushReport(
+        roots=len(unique),
+        new_files=sum(pointer.files for pointer in unique.values()),
+        new_bytes=sum(pointer.size for pointer in unique.values()),
+    )
 
 
 def _collect(project: Project, selection: Selection) -> Roots:

@@ -21,7 +21,7 @@ from dvlite.storage.chunker import SMALL_BYTES
 from dvlite.storage.codec import FRAME_TARGET, check_frame, pack_frame, unpack_frame
 from dvlite.storage.index import Index, open_index
 from dvlite.storage.merging import merge_segments, write_segment
-from dvlite.storage.oid import to_text
+from dvlite.storage.oid import hash_bytes, to_text
 from dvlite.storage.pack import DATA, META, Member
 from dvlite.storage.pushlarge import LargeFiles
 from dvlite.storage.recipe import TREE, Hint, encode
@@ -38,6 +38,8 @@ CHECKPOINT_S = 60.0
 # gc runs at most daily; three that end during one push mean something else is wrong.
 _EPOCH_TRIES = 3
 _NAMED = 20
+# Of the hash of a record of roots, in its name: enough to tell two records apart.
+_WORD_DIGITS = 16
 
 
 class Root(NamedTuple):
@@ -98,7 +100,7 @@ def push(
     for _ in range(_EPOCH_TRIES):
         index = open_index(remote, cache.folder)
         report = _Push(index, cache, options).run(unique)
-        if options.dry_run or not report.packs or remote.epoch() == index.listing.epoch:
+        if options.dry_run or remote.epoch() == index.listing.epoch:
             return report
     raise RemoteError(f"gc keeps running on {remote.name}", "push again when it has ended")
 
@@ -143,6 +145,8 @@ class _Push:
             complete = [root.oid for root in wanted if self._root(root)]
             if wanted:
                 self._finish(complete)
+            if not self.options.dry_run:
+                self._record_roots()
         finally:
             self.data.stop()
             self.meta.stop()
@@ -310,7 +314,6 @@ class _Push:
         report.packs = len(self.data.pack_ids) + len(self.meta.pack_ids)
         if report.packs and not self.options.dry_run:
             self._write_segment(objects_too=True, roots=complete)
-            self._record_roots()
             merge_segments(self.index.remote, self.index, self._stamp())
 
     def _tree_recipe(self, oid: bytes) -> None:
@@ -338,10 +341,19 @@ class _Push:
         self.checkpoint_time = time.monotonic()
 
     def _record_roots(self) -> None:
-        """Leaves word of what this clone named, for a gc that sees neither its refs nor it."""
+        """Leaves word of what this clone named, for a gc that sees neither its refs nor it.
+
+        Also when nothing was new: what is there already may be so by another clone's word only.
+        The same word twice in a row is left out.
+        """
         lines = "".join(f"{to_text(oid)}\n" for oid in sorted(self.roots))
-        name = f"roots/{self.options.clone.hex()}-{time.time_ns():020d}"
-        self.index.remote.backend.write(name, b"dvlite: 1\n" + lines.encode())
+        data = b"dvlite: 1\n" + lines.encode()
+        digest = hash_bytes(data).hex()[:_WORD_DIGITS]
+        clone = f"roots/{self.options.clone.hex()}-"
+        backend = self.index.remote.backend
+        before = sorted(one.name for one in backend.list("roots") if one.name.startswith(clone))
+        if not before or not before[-1].endswith("-" + digest):
+            backend.write(f"{clone}{time.time_ns():020d}-{digest}", data)
 
     def _stamp(self) -> Stamp:
         options = self.options

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 from dvlite.errors import CorruptError, DvliteError
@@ -38,7 +39,8 @@ class FrameWant(NamedTuple):
     members: tuple[Member, ...]
 
 
-class Outcome(NamedTuple, Generic[T]):
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
     """What came of one frame: a value, or why not."""
 
     want: FrameWant

@@ -27,13 +27,20 @@ DESCRIPTION_NAME = "dvlite.json"
 _KNOWN_FEATURES: frozenset[str] = frozenset()
 # dvlite.json is a few hundred bytes and a marker a few megabytes; more is an attack.
 _MAX_DESCRIPTION = 64 << 10
+_MAX_MARKER = 64 << 20
 _ID_CHARS = 32
 _SHORT_CHARS = 12
+# Only as it is written: a name that reads back as another one could not be opened.
+_NUMBER = "(0|[1-9][0-9]{0,15})"
 _SEGMENT = re.compile(
-    r"s-(\d{1,16})-(\d{1,12})-(\d{1,12})-(\d{1,9})-(\d{1,9})-([0-9a-f]{32})"
+    rf"s-{_NUMBER}-{_NUMBER}-{_NUMBER}-{_NUMBER}-{_NUMBER}-([0-9a-f]{{32}})"
     r"(?:-([0-9a-f]{12}(?:\.[0-9a-f]{12}){0,15}))?\Z"
 )
-_MARKER = re.compile(r"gc-(\d{16})\Z")
+_MARKER = re.compile(r"gc-([0-9]{16})\Z")
+
+
+class NotMade(RemoteError):
+    """Nothing was pushed to this place yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +98,17 @@ class Remote:
         return self.listing().epoch
 
     def _still_valid(self, epoch: int) -> frozenset[str]:
-        data = self.backend.read(f"index/gc-{epoch:016d}")
+        data = self.backend.read(f"index/gc-{epoch:016d}", 0, _MAX_MARKER + 1)
         try:
             marker = json.loads(data)
             if marker["dvlite"] > FORMAT_VERSION:
                 raise FormatVersionError(
                     "the remote's gc marker is of a newer version", "upgrade dvlite"
                 )
+            if len(data) > _MAX_MARKER or not isinstance(marker["new"], list):
+                raise ValueError("too large, or not a list")
             return frozenset(str(item) for item in marker["new"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise CorruptError(f"the gc marker of epoch {epoch} is damaged") from error
 
 
@@ -125,7 +134,7 @@ def open_remote(name: str, backend: Backend, create: bool = False) -> Remote:
         data = backend.read(DESCRIPTION_NAME, 0, _MAX_DESCRIPTION)
     except NotThere:
         if not create:
-            raise RemoteError(
+            raise NotMade(
                 f"there is no dvlite remote at {backend.url} yet",
                 "the first `dvlite push` makes it",
             ) from None

@@ -1,0 +1,125 @@
+"""`dvlite fetch`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dvlite.cli.options import (
+    Common,
+    common,
+    dry_run_option,
+    jobs_of,
+    jobs_option,
+    json_option,
+    paths_argument,
+    revisions_options,
+    selection,
+)
+from dvlite.cli.output import count, emit_json, json_path, say, size, warn
+from dvlite.cli.progress import showing
+
+if TYPE_CHECKING:
+    from dvlite.ops.fetch import FetchResult
+
+
+@click.command()
+@paths_argument
+@click.option(
+    "-r",
+    "--remote",
+    "remotes",
+    multiple=True,
+    metavar="NAME",
+    help="Where from; repeatable, asked in this order (default: the default remote).",
+)
+@jobs_option
+@revisions_options
+@dry_run_option
+@json_option
+@common
+def command(
+    common: Common,
+    paths: tuple[str, ...],
+    remotes: tuple[str, ...],
+    jobs: int | None,
+    dry_run: bool,
+    as_json: bool,
+    **revisions: Any,
+) -> None:
+    """Bring data from a remote into the cache; the workspace stays as it is.
+
+    \b
+    Examples:
+      dvlite fetch                     what the workspace's pointers name
+      dvlite fetch --rev v1.0 images   what a tag's pointer names
+      dvlite fetch --all-branches
+    """
+    from dvlite.ops.fetch import FetchRequest, fetch, to_fetch
+
+    project = common.project()
+    chosen = selection(common, project, paths, revisions)
+    if dry_run:
+        wanted = to_fetch(project, chosen)
+        if as_json:
+            emit_json({"dry_run": True, "pointers": [json_path(one.label) for one in wanted]})
+        elif not common.quiet:
+            for one in wanted:
+                say(f"would fetch  {one.label}  up to {size(one.pointer.size)}")
+            say("" if wanted else "everything is in the cache")
+        return
+    with showing(common.quiet) as progress:
+        result = fetch(project, FetchRequest(chosen, remotes, jobs_of(project, jobs)), progress)
+    if as_json:
+        emit_json(to_json(result))
+    elif not common.quiet:
+        show(result)
+    fail_if_incomplete(result)
+
+
+def show(result: FetchResult) -> None:
+    """The result in words."""
+    report = result.report
+    if not report.files:
+        if not report.absent:
+            say("everything is in the cache")
+        return
+    reused = f", {size(report.reused_bytes)} reused" if report.reused_bytes else ""
+    say(
+        f"fetched    {count(report.files, 'file')}, {size(report.size_bytes)}"
+        f" ({size(report.read_bytes)} read{reused})"
+    )
+
+
+def fail_if_incomplete(result: FetchResult) -> None:
+    """Ends the command with an error when something was nowhere."""
+    from dvlite.errors import MissingError
+    from dvlite.storage.push import describe_absent
+
+    for label, why in result.unreadable:
+        warn(f"{label}: {why}")
+    if result.report.absent:
+        raise MissingError(
+            f"not on {' or '.join(result.remotes)}:\n" + describe_absent(result.report.absent),
+            "whoever added it has to push it: dvlite push; or ask another remote: -r NAME",
+        )
+
+
+def to_json(result: FetchResult) -> dict[str, Any]:
+    """The result for --json."""
+    from dvlite.storage.oid import to_text
+
+    report = result.report
+    return {
+        "remotes": list(result.remotes),
+        "pointers": result.pointers,
+        "files": report.files,
+        "size": report.size_bytes,
+        "read_bytes": report.read_bytes,
+        "reused_bytes": report.reused_bytes,
+        "absent": [
+            {"pointer": item.label, **json_path(item.path), "oid": to_text(item.oid)}
+            for item in report.absent
+        ],
+    }

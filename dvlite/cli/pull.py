@@ -1,0 +1,81 @@
+"""`dvlite pull`."""
+
+from __future__ import annotations
+
+import click
+
+from dvlite.cli.options import (
+    Common,
+    common,
+    dry_run_option,
+    jobs_of,
+    jobs_option,
+    json_option,
+    paths_argument,
+)
+from dvlite.cli.output import emit_json, json_path, say, size
+from dvlite.cli.progress import showing
+
+
+@click.command()
+@paths_argument
+@click.option(
+    "-r",
+    "--remote",
+    "remotes",
+    multiple=True,
+    metavar="NAME",
+    help="Where from; repeatable, asked in this order (default: the default remote).",
+)
+@jobs_option
+@click.option("-f", "--force", is_flag=True, help="Discard edits (they are kept in the cache).")
+@dry_run_option
+@json_option
+@common
+def command(
+    common: Common,
+    paths: tuple[str, ...],
+    remotes: tuple[str, ...],
+    jobs: int | None,
+    force: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Fetch, then check out: the data of the pointers that git has.
+
+    Your edits stay where the pointers say nothing new; where both changed, the paths are listed
+    and nothing is overwritten.
+
+    \b
+    Examples:
+      git clone URL && cd project && dvlite pull
+      git pull && dvlite pull
+      dvlite pull images/train
+    """
+    from dvlite.cli import checkout as checkout_words
+    from dvlite.cli import fetch as fetch_words
+    from dvlite.ops.pull import PullRequest, pull
+
+    project = common.project()
+    chosen = common.paths(project, paths)
+    request = PullRequest(chosen, remotes, jobs_of(project, jobs), force, dry_run)
+    with showing(common.quiet) as progress:
+        result = pull(project, request, progress)
+    if as_json:
+        emit_json(
+            {
+                "to_fetch": [json_path(one.label) for one in result.to_fetch],
+                "fetched": fetch_words.to_json(result.fetched) if result.fetched else None,
+                "checkout": checkout_words.to_json(result.checked_out),
+            }
+        )
+    elif not common.quiet:
+        for one in result.to_fetch if dry_run else ():
+            say(f"would fetch  {one.label}  up to {size(one.pointer.size)}")
+        if result.fetched is not None:
+            fetch_words.show(result.fetched)
+        checkout_words.show(result.checked_out, dry_run)
+    if result.fetched is not None:
+        fetch_words.fail_if_incomplete(result.fetched)
+    if not dry_run:
+        checkout_words.fail_if_incomplete(result.checked_out)

@@ -1,0 +1,156 @@
+"""`dvlite push`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dvlite.cli.options import (
+    Common,
+    common,
+    dry_run_option,
+    jobs_of,
+    jobs_option,
+    json_option,
+    paths_argument,
+    revisions_options,
+    selection,
+    yes_option,
+)
+from dvlite.cli.output import count, emit_json, json_path, note, say, size, warn
+from dvlite.cli.progress import showing
+
+if TYPE_CHECKING:
+    from dvlite.ops.push import PushResult
+
+
+@click.command()
+@paths_argument
+@click.option("-r", "--remote", metavar="NAME", help="Where to (default: the default remote).")
+@jobs_option
+@revisions_options
+@yes_option
+@dry_run_option
+@json_option
+@common
+def command(
+    common: Common,
+    paths: tuple[str, ...],
+    remote: str | None,
+    jobs: int | None,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+    **revisions: Any,
+) -> None:
+    """Bring data to a remote.
+
+    Without --rev and its relatives: what the workspace's pointers name, and what the commits
+    name that git has not pushed either. Only what the remote lacks is sent, as compressed
+    chunks; an interrupted push goes on where it was.
+
+    \b
+    Examples:
+      dvlite push && git push
+      dvlite push --all-commits -r archive
+      dvlite push --dry-run
+    """
+    from dvlite.ops.push import PushRequest, push
+
+    project = common.project()
+    request = PushRequest(
+        selection(common, project, paths, revisions),
+        remote,
+        jobs_of(project, jobs),
+        dry_run,
+        yes or _confirmed(project, remote),
+    )
+    with showing(common.quiet) as progress:
+        result = push(project, request, progress)
+    if as_json:
+        emit_json(_to_json(result, dry_run))
+    elif not common.quiet:
+        _show(result, dry_run)
+    _fail_if_incomplete(result)
+
+
+def _confirmed(project: Any, remote: str | None) -> bool:
+    """Asks about a remote whose URL has changed; without a terminal nothing is asked."""
+    import sys
+
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    from dvlite.ops.remotes import changed_url, chosen_names
+    from dvlite.workspace.config import redact
+
+    name = chosen_names(project, [remote] if remote else [])[0]
+    before = changed_url(project, name)
+    if before is None:
+        return False
+    warn(f"the remote {name} was {redact(before)} before")
+    return click.confirm(f"push to {redact(project.remote_url(name))}?", err=True)
+
+
+def _show(result: PushResult, dry_run: bool) -> None:
+    report = result.report
+    if not report.new_files and not report.stored_bytes:
+        if result.complete:
+            say(f"everything is on {result.remote}")
+        return
+    files = f"{count(report.new_files, 'new file')}, {size(report.new_bytes)}"
+    if dry_run:
+        say(f"would push to {result.remote}: {files} at most")
+        return
+    say(f"pushed to {result.remote}: {files} ({size(report.stored_bytes)} stored)")
+    if result.absent_before:
+        note(
+            f"{count(len(result.absent_before), 'object')} of older commits "
+            "are neither here nor on the remote"
+        )
+
+
+def _fail_if_incomplete(result: PushResult) -> None:
+    from dvlite.errors import CorruptError, MissingError
+    from dvlite.storage.push import describe_absent
+
+    for label, why in result.unreadable:
+        warn(f"{label}: {why}")
+    if result.damaged:
+        raise CorruptError(
+            "damaged in the cache, so not pushed:\n" + describe_absent(result.damaged),
+            "take them up again: dvlite add; or bring them from another remote: dvlite fetch -r",
+        )
+    if result.absent:
+        raise MissingError(
+            "neither in the cache nor on the remote, so not pushed:\n"
+            + describe_absent(result.absent),
+            "push from the machine that added them, or dvlite fetch from another remote first",
+        )
+
+
+def _to_json(result: PushResult, dry_run: bool) -> dict[str, Any]:
+    from dvlite.storage.oid import to_text
+
+    report = result.report
+
+    def absent(items: Any) -> list[dict[str, str]]:
+        return [
+            {"pointer": item.label, **json_path(item.path), "oid": to_text(item.oid)}
+            for item in items
+        ]
+
+    return {
+        "remote": result.remote,
+        "dry_run": dry_run,
+        "complete": result.complete,
+        "pointers": report.roots,
+        "new_files": report.new_files,
+        "new_bytes": report.new_bytes,
+        "stored_bytes": report.stored_bytes,
+        "packs": report.packs,
+        "absent": absent(result.absent),
+        "absent_in_older_commits": absent(result.absent_before),
+        "damaged": absent(result.damaged),
+        "unreadable": [{"pointer": label, "reason": why} for label, why in result.unreadable],
+    }
