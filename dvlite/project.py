@@ -21,7 +21,7 @@ from dvlite.workspace import base as base_file
 from dvlite.workspace.base import Base
 from dvlite.workspace.config import FILE, Config, is_local
 from dvlite.workspace.config import load as load_config
-from dvlite.workspace.names import quote
+from dvlite.workspace.names import check_trackable, quote
 from dvlite.workspace.pointer import MAX_POINTER_BYTES, SUFFIX, Pointer, data_path, parse
 
 
@@ -120,7 +120,12 @@ class Project:
         return {data_path(path): self.read_pointer(path) for path in self.pointer_paths()}
 
     def read_pointer(self, path: str) -> Pointer:
-        """Reads the pointer file at a project path."""
+        """Reads the pointer file at a project path.
+
+        Raises:
+            PathError: its data could not be where its name says (`.git.dvl`, say).
+        """
+        check_trackable(data_path(path))
         absolute = self.absolute(path)
         if os.path.islink(absolute):
             raise PathError(f"{path} is a symbolic link; a pointer is a file", "remove the link")
