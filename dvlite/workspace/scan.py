@@ -7,6 +7,7 @@ which files have to be looked into because their stat is new. It reads no file's
 from __future__ import annotations
 
 import os
+import re
 import stat
 from array import array
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from dvlite.workspace.names import fold
 from dvlite.workspace.statindex import STAT_WIDTH, UNTRUSTED, Block, StatIndex, signature
 
 # Names that end git's or dvlite's own territory, in the ways file systems spell them.
-_NESTED = frozenset((b".git", b"git~1", b".dvlite"))
+_NESTED = re.compile(rb"(?i)(?:\A|\0)(?:\.git|git~1|\.dvlite)(?:\0|\Z)")
 _IGNORE_NAME = os.fsencode(IGNORE_FILE)
 _FOLDER_STAT = (stat.S_IFDIR, 0, 0, 0, 0)
 _ODD = {
@@ -162,9 +163,7 @@ class Scanner:
         return [name for name, _ in pairs], [row for _, row in pairs]
 
     def _refuse_nested(self, path: bytes, names: list[bytes]) -> None:
-        if not _NESTED.isdisjoint(names) or any(
-            name[:1] in b".gG" and name.lower() in _NESTED for name in names
-        ):
+        if _NESTED.search(b"\0".join(names)):
             raise PathError(
                 f"{self._show(path)} is a git repository or dvlite project of its own",
                 "keep it out with a line in .dvliteignore, or move it elsewhere",
