@@ -24,20 +24,20 @@ _DIRECT = getattr(os, "O_DIRECT", 0)
 
 
 class DirectWriter:
-    """A new file to append to; `path` must not exist. Not visible to others by any promise
+    """A new file to append to; `path` (in the open `folder`, if given) must not exist. Not visible to others by any promise
     before `finish`; `close` without it leaves an unfinished file for the caller to remove."""
 
-    def __init__(self, path: str, mode: int = 0o600) -> None:
+    def __init__(self, path: str | bytes, mode: int = 0o600, folder: int | None = None) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
-            self._descriptor = os.open(path, flags | _DIRECT, mode)
+            self._descriptor = os.open(path, flags | _DIRECT, mode, dir_fd=folder)
             self._direct = bool(_DIRECT)
         except FileExistsError:
             raise
         except OSError:  # tmpfs and some network file systems refuse O_DIRECT
             with suppress(FileNotFoundError):
-                os.unlink(path)
-            self._descriptor = os.open(path, flags, mode)
+                os.unlink(path, dir_fd=folder)
+            self._descriptor = os.open(path, flags, mode, dir_fd=folder)
             self._direct = False
         self._buffer = mmap.mmap(-1, _BUFFER)  # page-aligned, as direct writing asks
         self._view = memoryview(self._buffer)

@@ -271,15 +271,20 @@ def _copy_in(descriptor: int, temporary: str, told: Callable[[int], None]) -> tu
             os.close(clone)
     writer = DirectWriter(temporary)
     try:
-        result = _pump(descriptor, writer)
+        result = pump(descriptor, writer)
         writer.finish(durable=False)
         return result
     finally:
         writer.close()
 
 
-def _pump(descriptor: int, writer: DirectWriter) -> tuple[bytes, int]:
-    """Reading and hashing in this thread, writing in another: 2 GB in 0.9 s instead of 1.2."""
+def pump(
+    descriptor: int, writer: DirectWriter, told: Callable[[int], None] = lambda size: None
+) -> tuple[bytes, int]:
+    """Copies an open file to a new one; its oid and size.
+
+    Reading and hashing in this thread, writing in another: 2 GB in 0.9 s instead of 1.2.
+    """
     hasher = file_hasher()
     buffers = [bytearray(_BUFFER) for _ in range(_BUFFERS)]
     written: list[Future[int] | None] = [None] * _BUFFERS
@@ -296,6 +301,7 @@ def _pump(descriptor: int, writer: DirectWriter) -> tuple[bytes, int]:
             written[turn] = pool.submit(writer.write, view)
             hasher.update(view)
             size += count
+            told(count)
             turn = (turn + 1) % _BUFFERS
         for waiting in written:
             if waiting is not None:

