@@ -24,8 +24,11 @@ _DIRECT = getattr(os, "O_DIRECT", 0)
 
 
 class DirectWriter:
-    """A new file to append to; `path` (in the open `folder`, if given) must not exist. Not visible to others by any promise
-    before `finish`; `close` without it leaves an unfinished file for the caller to remove."""
+    """A new file to append to; `path` (in the open `folder`, if given) must not exist.
+
+    Nothing is promised before `finish`; `close` without it leaves an unfinished file, which the
+    caller removes.
+    """
 
     def __init__(self, path: str | bytes, mode: int = 0o600, folder: int | None = None) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
