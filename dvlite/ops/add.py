@@ -234,6 +234,8 @@ class _Adding:
         assert pointer is not None
         if before is None:
             return "new", pointer
+        if "" not in work.inside and before.kind == "tree" and here.snapshot is not None:
+            self._refuse_unknown(work, here, before)
         if pointer.same_content(before):
             return "unchanged", before
         if self.request.force or (known is not None and known.same_content(before)):
@@ -259,7 +261,6 @@ class _Adding:
         chosen = [os.fsencode(path) for path in work.inside]
         changes = diff(read, before.oid, here.snapshot.root.oid)
         news = {one.path: one.new for one in changes if _is_chosen(one, chosen)}
-        self._refuse_unknown(work, here, before)
         root = apply(read, before.oid, news, here.snapshot.trees.__setitem__)
         return _tree_pointer(root)
 

@@ -66,9 +66,8 @@ def push(project: Project, request: PushRequest, progress: Progress = silent) ->
         remote = open_named(project, name, create=not request.dry_run)
     except NotMade:
         return _result(name, roots, _everything(roots))
-    options = PushOptions(
-        request.jobs, request.dry_run, project_id(project), clone_id(project), progress
-    )
+    clone = bytes(16) if request.dry_run else clone_id(project)
+    options = PushOptions(request.jobs, request.dry_run, project_id(project), clone, progress)
     report = push_objects(remote, project.cache(), to_roots(roots.everything()), options)
     if not request.dry_run:
         remember_url(project, name)
@@ -77,13 +76,17 @@ def push(project: Project, request: PushRequest, progress: Progress = silent) ->
 
 
 def unpushed(project: Project, remote_name: str | None = None) -> list[Named]:
-    """Pointers (of the workspace and of commits git has not pushed) that the remote lacks.
+    """Pointers (of the workspace and of commits git has not pushed) that the remote lacks, each
+    content once.
 
     Raises:
         RemoteError: the remote cannot be asked.
     """
     name = chosen_names(project, [remote_name] if remote_name else [])[0]
-    named = _collect(project, Selection()).everything()
+    unique: dict[bytes, Named] = {}
+    for item in _collect(project, Selection()).everything():
+        unique.setdefault(item.pointer.oid, item)
+    named = list(unique.values())
     try:
         remote = open_named(project, name)
     except NotMade:

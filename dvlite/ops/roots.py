@@ -78,7 +78,7 @@ def select(project: Project, selection: Selection) -> Roots:
         chosen = _at_paths(pointers, selection.paths, strict=False)
         roots.current += [_of_revision(named, project.repo.short(commit)) for named in chosen]
     if selection.all_commits:
-        roots.older = list(_of_commits(project, ["--all"], [], selection.paths, roots))
+        roots.older = list(_of_commits(project, _all_tips(project), [], selection.paths, roots))
     return roots
 
 
@@ -166,6 +166,13 @@ def _tips(project: Project, selection: Selection) -> list[str]:
     if selection.all_tags:
         tips += project.repo.tags().values()
     return tips
+
+
+def _all_tips(project: Project) -> list[str]:
+    """Where all history that this clone has begins, a detached HEAD included."""
+    repo, head = project.repo, project.repo.head()
+    tips = (repo.branches(), repo.remote_branches(), repo.tags())
+    return [*(commit for refs in tips for commit in refs.values()), *([head] if head else [])]
 
 
 def _of_revision(named: Named, short: str) -> Named:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from dvlite.atomic import temporary_name
@@ -221,7 +221,7 @@ class Stepper:
             return
         self._check_content(step.target)
         self._remove(step)
-        self._make(step)
+        self._make(replace(step, here=Here(step.path)))
 
     def _check_content(self, target: Pointer) -> None:
         """Fails while the old data is still there, if the new cannot be made."""

@@ -1,0 +1,56 @@
+"""Fixtures of all tests: git without the user's settings, and a small real repository."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.repositories import Repository, make_repository
+
+_GIT_SETTINGS = """\
+[user]
+    name = Test
+    email = test@example.org
+[init]
+    defaultBranch = main
+[advice]
+    detachedHead = false
+[pull]
+    rebase = false
+"""
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own for git and dvlite, and no settings from the environment."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "gitconfig").write_text(_GIT_SETTINGS)
+    for name in list(os.environ):
+        if name.startswith(("GIT_", "DVLITE_", "XDG_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    return home
+
+
+@pytest.fixture
+def repository(own_home: Path, tmp_path: Path) -> Repository:
+    """A git repository with a dvlite project, an origin and a remote for data."""
+    return make_repository(tmp_path)
+
+
+@pytest.fixture
+def another(own_home: Path, tmp_path: Path) -> Callable[[str], Repository]:
+    """Makes further repositories, unrelated to the first."""
+
+    def make(name: str) -> Repository:
+        folder = tmp_path / name
+        folder.mkdir()
+        return make_repository(folder)
+
+    return make
