@@ -22,7 +22,7 @@ from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.cachewriter import CacheWriter
 from dvlite.storage.row import RowKind
-from dvlite.storage.tree import Entry, Kind
+from dvlite.storage.tree import Entry
 from dvlite.storage.treewalk import Change, diff
 from dvlite.workspace.base import Base
 from dvlite.workspace.gitignore import ignore
@@ -217,11 +217,12 @@ class _Adding:
         cache = self.looker.cache
         if here.snapshot is None:
             return cache.has(here.pointer.oid)
+        trees = here.snapshot.trees
         known = {
             entry.oid
-            for tree in here.snapshot.trees
+            for tree in trees
             for entry in here.reader(cache.read_tree)(tree)
-            if entry.kind < Kind.TREE and entry.oid not in here.taken
+            if entry.oid not in here.taken and entry.oid not in trees
         }
         return not cache.missing(known)
 

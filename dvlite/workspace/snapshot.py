@@ -248,11 +248,15 @@ class _Looking:
             if not settled or unkept:
                 trusted = False
                 folder.stats[at * STAT_WIDTH + 2] = 0
+        oid = root.oid
+        if not self._will_be_cached(folder, oid):
+            # a later add would take the folder for unchanged and never store its tree
+            trusted, oid = False, bytes(OID_BYTES)
         names = b"\0".join(folder.names)
         sign = signature(names, folder.stats) if trusted else UNTRUSTED
         return Block(
             sign,
-            root.oid,
+            oid,
             root.size,
             root.files,
             names,
@@ -260,6 +264,12 @@ class _Looking:
             folder.stats.tobytes(),
             b"".join(folder.oids),
         )
+
+    def _will_be_cached(self, folder: Folder, oid: bytes) -> bool:
+        """Whether a folder's tree is in the cache, or is about to be."""
+        if self.look.keep or (folder.old is not None and folder.old.oid == oid):
+            return True
+        return self.look.cache.has(oid)
 
 
 def _stat_at(folder: Folder, at: int) -> Stat:
