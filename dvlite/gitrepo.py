@@ -118,13 +118,14 @@ class GitRepo:
 
     def ignored(self, paths: Iterable[str]) -> set[str]:
         """Those of `paths` that git ignores (a folder's path ends with `/`)."""
-        text = b"".join(os.fsencode(path) + b"\0" for path in paths)
+        # in front of a name that begins with a colon, as `:(top)` does, it keeps it a name
+        text = b"".join(b"./" + os.fsencode(path) + b"\0" for path in paths)
         if not text:
             return set()
         done = self._start(["check-ignore", "-z", "--stdin", "--no-index"], text)
         if done.returncode > 1:
             raise _error(done)
-        return set(_split(done.stdout))
+        return {path[2:] for path in _split(done.stdout)}
 
     def stage(self, paths: Sequence[str]) -> None:
         """Puts the files' content (or that they are gone) into git's index."""
@@ -186,6 +187,11 @@ class GitRepo:
             subject = str(found.summary)
             date = found.authored_datetime.isoformat()
             return Commit(found.hexsha, found.hexsha[:8], str(found.author.name), date, subject)
+
+    def parents(self, commit: str) -> int:
+        """How many parents a commit has."""
+        words = ["rev-list", "--parents", "--no-walk", "--end-of-options", commit]
+        return len(self._run(*words).split()) - 1
 
     # -- content of commits ------------------------------------------------------------------------
 
