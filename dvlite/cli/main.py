@@ -46,6 +46,7 @@ _STORAGE_ERRORS = {
     errno.EACCES: "check who owns it and its permissions",
     errno.EPERM: "check who owns it and its permissions",
     errno.EIO: "the disk reports an error; check it before going on",
+    errno.ENAMETOOLONG: "the system takes no longer paths; shorten the names of folders above it",
     errno.EMFILE: "raise the limit of open files: ulimit -n",
 }
 

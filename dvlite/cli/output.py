@@ -38,7 +38,10 @@ def warn(text: str) -> None:
 
 def complain(message: str, hint: str | None) -> None:
     """An error, and the way out of it."""
-    click.echo(_styled("error: ", "red", sys.stderr) + _safe(message), err=True)
+    first, *more = _safe(message).split("\n")
+    click.echo(_styled("error: ", "red", sys.stderr) + first, err=True)
+    for line in more:  # indented: a name with a line end in it cannot pass for a hint
+        click.echo(line if line.startswith("  ") else f"  {line}", err=True)
     for line in (hint or "").splitlines():
         click.echo(_styled("hint: ", "cyan", sys.stderr) + _safe(line), err=True)
 

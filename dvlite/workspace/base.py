@@ -18,7 +18,7 @@ from dvlite.workspace.names import quote, unquote
 from dvlite.workspace.pointer import Pointer
 
 _HEAD = "dvlite base 1"
-_LINE = re.compile(r"(begun-)?(file|exec|tree) ([0-9a-f]{64}) (\d{1,19}) (\d{1,19}) (\S.*)\Z")
+_LINE = re.compile(r"(begun-)?(file|exec|tree) ([0-9a-f]{64}) (\d{1,19}) (\d{1,19}) (.+)\Z")
 
 
 @dataclass(frozen=True, slots=True)
