@@ -76,8 +76,9 @@ class Looker:
             self._cache = self.project.cache()
         return self._cache
 
-    def look(self, path: str) -> Here:
-        """What is at a path, whatever its pointer says.
+    def look(self, path: str, expected: Pointer | None = None) -> Here:
+        """What is at a path. `expected`: its pointer, so that with `sizes_only` files are read
+        that could be what it says.
 
         Raises:
             PathError: a folder that cannot be tracked. OSError: one that cannot be read.
@@ -90,8 +91,9 @@ class Looker:
         if not self._now:
             self._now = now_ns(self.project.private_folder)
         if stat.S_ISDIR(found.st_mode):
-            return self._look_into(path, absolute)
-        return self._look_at(path, absolute, found)
+            tree = expected.oid if expected is not None and expected.kind == "tree" else None
+            return self._look_into(path, absolute, tree)
+        return self._look_at(path, absolute, found, expected)
 
     def done(self) -> None:
         """Saves what was learnt about single files."""
@@ -100,10 +102,18 @@ class Looker:
 
     # -- folders -----------------------------------------------------------------------------------
 
-    def _look_into(self, path: str, absolute: str) -> Here:
+    def _look_into(self, path: str, absolute: str, expected: bytes | None) -> Here:
         index_path = self.project.stat_index_path(path)
         index = StatIndex() if self.forget else load(index_path)
-        look = Look(self.cache, self._now, self.keep, self.sizes_only, self.progress, self.phase)
+        look = Look(
+            self.cache,
+            self._now,
+            self.keep,
+            self.sizes_only,
+            expected,
+            self.progress,
+            self.phase,
+        )
         rules = rules_above(self.project.root, path)
         snapshot = look_into(Place(absolute, path, index, rules), look)
         if not self.keep and _is_news(index, snapshot):
@@ -125,7 +135,9 @@ class Looker:
 
     # -- single files ------------------------------------------------------------------------------
 
-    def _look_at(self, path: str, absolute: str, found: os.stat_result) -> Here:
+    def _look_at(
+        self, path: str, absolute: str, found: os.stat_result, expected: Pointer | None
+    ) -> Here:
         files = self._single_files()
         here = _stat_of(found)
         if stat.S_ISFIFO(here[0]) or stat.S_ISSOCK(here[0]) or stat.S_ISBLK(here[0]):
@@ -134,7 +146,8 @@ class Looker:
         if old is not None and old.stat_columns().tolist() == list(here):
             kind = Kind(old.kinds[0])
             return Here(path, Pointer("file", old.oid, old.size, 1, kind == Kind.EXEC))
-        if self.sizes_only and (old is None or old.size != here[1]) and not _is_link(here):
+        sizes = {one.size for one in (old, expected) if one is not None}
+        if self.sizes_only and here[1] not in sizes and not _is_link(here):
             executable = bool(here[0] & stat.S_IXUSR)
             unread = Pointer("file", _UNREAD_OID, here[1], 1, executable)
             return Here(path, unread, unread=frozenset([_UNREAD_OID]))
@@ -153,7 +166,7 @@ class Looker:
             return Here(path, failed=((b"", result.reason),))
         if result.kind == Kind.LINK:
             return Here(path, failed=((b"", "a symbolic link, which cannot be tracked alone"),))
-        if self.keep or (old is not None and old.oid == result.oid):
+        if self.keep or self.cache.has(result.oid):
             self._note(path, result)
         pointer = Pointer("file", result.oid, result.size, 1, result.kind == Kind.EXEC)
         return Here(path, pointer, taken=frozenset([result.oid]))

@@ -127,7 +127,7 @@ def _limit(names: set[str], pointers: dict[str, Pointer], paths: Sequence[str]) 
 def _look(looker: Looker, path: str, pointer: Pointer | None, base: Base) -> PathStatus | None:
     known = base.get(path)
     try:
-        here = looker.look(path)
+        here = looker.look(path, pointer)
     except (DvliteError, OSError) as error:
         return PathStatus(path, "unreadable", pointer, reason=str(error))
     if pointer is None:

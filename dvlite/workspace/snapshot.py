@@ -13,11 +13,12 @@ from array import array
 from dataclasses import dataclass, field
 from itertools import count
 
+from dvlite.errors import DvliteError
 from dvlite.progress import Progress, silent
 from dvlite.storage.cache import Cache
 from dvlite.storage.oid import OID_BYTES
 from dvlite.storage.tree import Entry, Kind, Tree, decode, store_folder
-from dvlite.storage.treewalk import ReadTree
+from dvlite.storage.treewalk import ReadTree, find, read_folder
 from dvlite.workspace.ignorefile import Ignore
 from dvlite.workspace.scan import Folder, Scanner
 from dvlite.workspace.statindex import (
@@ -49,12 +50,14 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Look:
     """How to look. `keep`: put new content into the cache. `sizes_only`: do not read files
-    whose size shows that they are new or changed. `now_ns`: when looking began."""
+    whose size shows that they are new or changed (`expected`: the tree that they should be, for
+    what the index does not know). `now_ns`: when looking began."""
 
     cache: Cache
     now_ns: int
     keep: bool = False
     sizes_only: bool = False
+    expected: bytes | None = None
     progress: Progress = silent
     phase: str = "looking"
 
@@ -179,10 +182,12 @@ class _Looking:
         if not self.look.sizes_only:
             return folder.todo
         before = _sizes_before(folder.old)
+        expected = self._sizes_expected(folder.path) if folder.todo else {}
         read = []
         for at in folder.todo:
             mode, size = folder.stats[at * STAT_WIDTH], folder.stats[at * STAT_WIDTH + 1]
-            if stat.S_ISLNK(mode) or before.get(folder.names[at]) == size:
+            name = folder.names[at]
+            if stat.S_ISLNK(mode) or size in (before.get(name), expected.get(name)):
                 read.append(at)
                 continue
             oid = next(self._numbers).to_bytes(OID_BYTES, "big")
@@ -190,6 +195,19 @@ class _Looking:
             folder.oids[at] = oid
             folder.kinds[at] = Kind.EXEC if mode & stat.S_IXUSR else Kind.FILE
         return read
+
+    def _sizes_expected(self, path: bytes) -> dict[bytes, int]:
+        """The sizes of the files that a folder should hold, as far as the cache can tell."""
+        root, read = self.look.expected, self.look.cache.read_tree
+        if root is None:
+            return {}
+        try:
+            folder = find(read, root, path) if path else Entry(b"", Kind.TREE, root, 0)
+            if folder is None or folder.kind != Kind.TREE:
+                return {}
+            return {entry.name: entry.size for entry in read_folder(read, folder.oid)}
+        except DvliteError:
+            return {}
 
     # -- trees -------------------------------------------------------------------------------------
 
@@ -238,14 +256,12 @@ class _Looking:
         if not trusted:
             present = {entry.name for entry in entries}
             _keep_only(folder, present)
-        known = _oids_before(folder.old) if not self.look.keep else None
-        todo = {folder.names[at] for at in folder.todo if at < len(folder.names)}
-        for at, name in enumerate(folder.names):
+        unkept = self._unkept(folder)
+        for at, oid in enumerate(folder.oids):
             if folder.kinds[at] == Kind.TREE:
                 continue
             settled = is_settled(folder.stats[at * STAT_WIDTH + 3], self.look.now_ns)
-            unkept = known is not None and name in todo and known.get(name) != folder.oids[at]
-            if not settled or unkept:
+            if not settled or oid in unkept:
                 trusted = False
                 folder.stats[at * STAT_WIDTH + 2] = 0
         oid = root.oid
@@ -263,6 +279,15 @@ class _Looking:
             bytes(folder.kinds),
             folder.stats.tobytes(),
             b"".join(folder.oids),
+        )
+
+    def _unkept(self, folder: Folder) -> set[bytes]:
+        """The oids of files that were only hashed, and that the cache does not have."""
+        if self.look.keep:
+            return set()
+        known = set(_oids_before(folder.old).values())
+        return self.look.cache.missing(
+            {oid for at, oid in enumerate(folder.oids) if folder.kinds[at] != Kind.TREE} - known
         )
 
     def _will_be_cached(self, folder: Folder, oid: bytes) -> bool:
