@@ -77,6 +77,8 @@ def parse_target(project: Project, word: str, started_in: str) -> Target:
     Raises:
         PathError: it could mean both, or a path outside the project.
     """
+    if not word:
+        raise PathError("not a path: ''", "dvlite ls without a path lists what is tracked")
     revision, colon, rest = word.partition(":")
     if not colon or not _is_revision(project, revision):
         return Target(project.relative(os.path.join(started_in, word)))
@@ -153,8 +155,10 @@ def _fail(pointers: Pointers, target: Target) -> None:
     if target.path:
         where = f" at {target.revision}" if target.revision else ""
         rev = f" --rev {target.revision}" if target.revision else ""
+        commits = ", `git log --oneline --all` the commits" if ":" in target.path else ""
         raise PathError(
-            f"no pointer tracks {target.path}{where}", f"`dvlite ls{rev}` lists what is tracked"
+            f"no pointer tracks {target.path}{where}",
+            f"`dvlite ls{rev}` lists what is tracked{commits}",
         )
 
 
