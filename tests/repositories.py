@@ -51,8 +51,10 @@ class Repository:
         """Runs the command line here and now; it has to end with `code`."""
         return run(self.path, *words, code=code)
 
-    def process(self, *words: str, code: int = 0, env: Mapping[str, str] | None = None) -> Ran:
-        """Runs the command line as a process of its own; it has to end with `code`."""
+    def process(
+        self, *words: str, code: int | None = 0, env: Mapping[str, str] | None = None
+    ) -> Ran:
+        """Runs the command line as a process of its own; `code` as for `finished`."""
         return finished(self.start(*words, env=env), code)
 
     def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:

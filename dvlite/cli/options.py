@@ -36,7 +36,7 @@ class Common:
 
     def resolve(self, path: str) -> str:
         """A path the user gave, seen from the folder to work in."""
-        return os.path.join(self.directory, path)
+        return os.path.join(self.directory, path) if path else path
 
     def paths(self, project: Project, given: Sequence[str]) -> tuple[str, ...]:
         """Project paths of the paths the user gave."""

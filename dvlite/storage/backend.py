@@ -8,6 +8,7 @@ trusts a stale listing loses data.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -273,4 +274,8 @@ def _folder_hint(error: OSError) -> str | None:
         return "check the permissions of the remote's folder"
     if isinstance(error, NotADirectoryError):
         return "a remote is a folder; this path leads through a file"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space there and run the command again; what arrived already counts"
+    if error.errno == errno.EROFS:
+        return "the remote's file system is read-only"
     return None

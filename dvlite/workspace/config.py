@@ -333,7 +333,9 @@ def _flatten(table: Mapping[str, Any], prefix: str, path: str) -> list[tuple[str
         elif isinstance(value, str | int):
             found.append((name, str(value)))
         else:
-            raise ProjectError(f"{path}: {name} is neither text nor number nor true or false")
+            raise ProjectError(
+                f"{path}: {name} is neither text nor number nor true or false", "correct it by hand"
+            )
     return found
 
 

@@ -24,6 +24,8 @@ def check_trackable(path: str) -> None:
         PathError: with the reason and what to do instead.
     """
     name = path.rpartition("/")[2]
+    if name in ("", ".", ".."):  # of a pointer named `.dvl`, `..dvl` or `...dvl`
+        raise PathError(f"{path + '.dvl'} names no file or folder as data", "remove it")
     if name.endswith(".dvl"):
         raise PathError(
             f"{path} is a pointer (its name ends with .dvl)", "pointers belong to git: git add"
