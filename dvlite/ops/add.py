@@ -16,7 +16,6 @@ from dvlite.atomic import publish
 from dvlite.errors import ConflictError, PathError
 from dvlite.ops.checkout import bring_in_step
 from dvlite.ops.looking import Here, Looker
-from dvlite.ops.roots import covering
 from dvlite.ops.trackable import check_new
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
@@ -27,7 +26,7 @@ from dvlite.storage.treewalk import Change, diff
 from dvlite.workspace.base import Base
 from dvlite.workspace.gitignore import ignore
 from dvlite.workspace.merge import apply, merge
-from dvlite.workspace.pointer import SUFFIX, Pointer, data_path, pointer_path, render
+from dvlite.workspace.pointer import SUFFIX, Pointer, covering, data_path, pointer_path, render
 
 What = Literal["new", "updated", "merged", "unchanged", "behind"]
 _NAMED = 10

@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from dvlite.errors import ConflictError, CorruptError, MissingError, PathError
 from dvlite.ops.discarded import Discarded, discard
 from dvlite.ops.looking import Here, Looker
-from dvlite.ops.roots import covering
 from dvlite.ops.stepping import Rule, Step, Stepper, clear_scratch, missing_files, plan_step
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.workspace.base import Base
 from dvlite.workspace.materialise import check_space
-from dvlite.workspace.pointer import SUFFIX, Pointer, data_path
+from dvlite.workspace.pointer import SUFFIX, Pointer, covering, data_path
 
 _NAMED = 10
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dvlite.errors import MissingError
 from dvlite.progress import Progress, silent
@@ -21,8 +21,7 @@ from dvlite.workspace.ignorefile import rules_above
 from dvlite.workspace.pointer import Pointer
 from dvlite.workspace.snapshot import Look, Place, Snapshot, look_into
 from dvlite.workspace.statindex import UNTRUSTED, Block, StatIndex, is_settled, load, now_ns, save
-from dvlite.workspace.take import Batch, Stat, Taken, Untaken
-from dvlite.workspace.takers import Result, TakeOptions, Takers
+from dvlite.workspace.take import Batch, Stat, Taken, Untaken, taking
 
 _UNREAD_OID = bytes(31) + b"\1"
 
@@ -67,7 +66,8 @@ class Looker:
     _cache: Cache | None = None
     _files: StatIndex | None = None
     _files_changed: bool = False
-    _now: int = field(default=0)
+    _now: int = 0
+    _read_bytes: int = 0
 
     @property
     def cache(self) -> Cache:
@@ -154,12 +154,9 @@ class Looker:
         return self._take(path, absolute, here, old)
 
     def _take(self, path: str, absolute: str, here: Stat, old: Block | None) -> Here:
-        results: list[Result] = []
         folder, name = os.path.split(os.fsencode(absolute))
-        options = TakeOptions(self.cache, self.keep, lambda n, size: self._tell(path, n, size))
-        with Takers(options) as takers:
-            takers.put(Batch(folder, 0, [name], [here]), results.extend)
-        result = results[0]
+        with taking(self.cache, self.keep, self._told) as taker:
+            result = taker.take(Batch(folder, 0, [name], [here]))[0]
         if result is None:
             return Here(path)
         if isinstance(result, Untaken):
@@ -171,8 +168,9 @@ class Looker:
         pointer = Pointer("file", result.oid, result.size, 1, result.kind == Kind.EXEC)
         return Here(path, pointer, taken=frozenset([result.oid]))
 
-    def _tell(self, path: str, files: int, size: int) -> None:
-        self.progress(self.phase, files, size)
+    def _told(self, size: int) -> None:
+        self._read_bytes += size
+        self.progress(self.phase, 0, self._read_bytes)
 
     def _note(self, path: str, taken: Taken) -> None:
         numbers = list(taken.stat)

@@ -14,11 +14,10 @@ from typing import NamedTuple
 from dvlite.errors import MissingError, PathError
 from dvlite.ops.looking import entry_of
 from dvlite.ops.pointers import Pointers, label, pointers_of
-from dvlite.ops.roots import covering
 from dvlite.project import Project
 from dvlite.storage.tree import Entry, Kind
 from dvlite.storage.treewalk import ReadTree, find, read_folder, walk
-from dvlite.workspace.pointer import SUFFIX, data_path, pointer_path
+from dvlite.workspace.pointer import SUFFIX, covering, data_path, pointer_path
 
 
 @dataclass(frozen=True, slots=True)

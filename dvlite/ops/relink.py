@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from dvlite.errors import ConflictError
 from dvlite.ops.looking import Here, Looker, entry_of
-from dvlite.ops.roots import covering
 from dvlite.ops.stepping import Step, Stepper, clear_scratch
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
@@ -16,7 +15,7 @@ from dvlite.storage.tree import Entry, Kind
 from dvlite.storage.treewalk import walk
 from dvlite.workspace.links import working_types
 from dvlite.workspace.plan import Plan
-from dvlite.workspace.pointer import Pointer
+from dvlite.workspace.pointer import Pointer, covering
 
 
 @dataclass(frozen=True, slots=True)

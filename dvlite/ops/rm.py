@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from dvlite.atomic import temporary_name
 from dvlite.errors import ConflictError, PathError
 from dvlite.ops.looking import Looker
-from dvlite.ops.roots import covering
 from dvlite.ops.stepping import clear_scratch, scratch_folder
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.workspace.gitignore import unignore
-from dvlite.workspace.pointer import SUFFIX, Pointer, data_path, pointer_path
+from dvlite.workspace.pointer import SUFFIX, Pointer, covering, data_path, pointer_path
 
 
 @dataclass(frozen=True, slots=True)

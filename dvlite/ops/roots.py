@@ -14,7 +14,7 @@ from dvlite.project import Project
 from dvlite.storage.fetch import Wanted
 from dvlite.storage.push import Root
 from dvlite.workspace.base import Base
-from dvlite.workspace.pointer import SUFFIX, Pointer, data_path, parse
+from dvlite.workspace.pointer import SUFFIX, Pointer, covering, data_path, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +118,6 @@ def to_wanted(project: Project, named: Iterable[Named]) -> list[Wanted]:
 def _known_oid(base: Base, path: str) -> bytes | None:
     known = base.get(path)
     return known.oid if known is not None else None
-
-
-def covering(pointers: Mapping[str, Pointer], path: str) -> tuple[str, str] | None:
-    """The tracked path that is `path` or holds it, and the rest of the path inside it."""
-    if path in pointers:
-        return path, ""
-    parts = path.split("/")
-    for count in range(len(parts) - 1, 0, -1):
-        head = "/".join(parts[:count])
-        if head in pointers and pointers[head].kind == "tree":
-            return head, "/".join(parts[count:])
-    return None
 
 
 def _at_paths(

@@ -15,13 +15,12 @@ from dvlite.errors import DvliteError
 from dvlite.ops.looking import Here, Looker, entry_of
 from dvlite.ops.push import unpushed
 from dvlite.ops.remotes import Contact, chosen_names, last_contact
-from dvlite.ops.roots import covering
 from dvlite.ops.stepping import missing_files
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.treediff import Comparison, Readers, compare
 from dvlite.workspace.base import Base
-from dvlite.workspace.pointer import SUFFIX, Pointer, data_path
+from dvlite.workspace.pointer import SUFFIX, Pointer, covering, data_path
 
 State = Literal["clean", "changed", "absent", "behind", "gone", "unreadable"]
 

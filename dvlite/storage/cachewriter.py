@@ -69,8 +69,9 @@ class CacheWriter:
         if kind == RowKind.TREE:
             self._trees.append((oid, data))
             return
-        if self._waiting and self._waiting_bytes + len(data) > FRAME_TARGET:
+        if self._waiting_bytes + len(data) > FRAME_TARGET:
             self._close_frame()
+        self._objects += 1
         self._waiting.append((oid, kind, data))
         self._waiting_bytes += len(data)
 
@@ -80,22 +81,33 @@ class CacheWriter:
         self._take(frame, members)
 
     def _close_frame(self) -> None:
-        if not self._waiting:
+        """Packs what waits; while it is so little that it may become single files, it stays."""
+        if not self._waiting or (self._pack is None and self._objects < PACK_FROM):
             return
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        begin = size = 0
+        for at, (_, _, data) in enumerate(waiting):
+            if at > begin and size + len(data) > FRAME_TARGET:
+                self._write_frame(waiting[begin:at])
+                begin, size = at, 0
+            size += len(data)
+        self._write_frame(waiting[begin:])
+
+    def _write_frame(self, objects: Sequence[tuple[bytes, int, bytes]]) -> None:
         members, offset = [], 0
-        for oid, kind, data in self._waiting:
+        for oid, kind, data in objects:
             members.append(Member(oid, kind, offset, len(data)))
             offset += len(data)
-        raw = b"".join(item[2] for item in self._waiting)
-        self._waiting.clear()
-        self._waiting_bytes = 0
-        self._take(pack_frame(raw), members)
+        self._write(pack_frame(b"".join([data for _, _, data in objects])), members)
 
     def _take(self, frame: bytes, members: Sequence[Member]) -> None:
         self._objects += len(members)
         if self._pack is None and self._objects < PACK_FROM:
             self._frames.append((frame, members))
-            return
+        else:
+            self._write(frame, members)
+
+    def _write(self, frame: bytes, members: Sequence[Member]) -> None:
         pack = self._pack or self._open_pack()
         pack.add_frame(frame, members)
         if pack.size >= LOCAL_PACK_TARGET:
@@ -111,17 +123,28 @@ class CacheWriter:
         return self._pack
 
     def _finish(self) -> None:
+        if self._pack is None and self._objects + len(self._trees) < PACK_FROM:
+            self._finish_single()
+            return
+        self._objects += len(self._trees)
         self._close_frame()
         for oid, data in self._trees:
-            self._take(pack_frame(data), [Member(oid, RowKind.TREE, 0, len(data))])
+            self._write(pack_frame(data), [Member(oid, RowKind.TREE, 0, len(data))])
         if self._pack is not None:
             self._publish_pack()
-            consolidate_if_many(self._cache)
+        consolidate_if_many(self._cache)
+
+    def _finish_single(self) -> None:
+        """A few objects become files of their own, trees after what is in them."""
+        for oid, _, data in self._waiting:
+            publish_object(self._cache, oid, data)
         for frame, members in self._frames:
             raw = unpack_frame(frame)
             for member in members:
                 piece = raw[member.inner_offset : member.inner_offset + member.raw_length]
                 publish_object(self._cache, member.id, piece)
+        for oid, data in self._trees:
+            publish_object(self._cache, oid, data)
 
     def _publish_pack(self) -> None:
         assert self._pack is not None and self._stream is not None

@@ -8,6 +8,7 @@ make it lie. Unknown keys are kept, so that a later dvlite may add to the format
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -52,6 +53,18 @@ def data_path(pointer_path: str) -> str:
 def pointer_path(data_path: str) -> str:
     """`images.dvl` for `images`."""
     return data_path + SUFFIX
+
+
+def covering(pointers: Mapping[str, Pointer], path: str) -> tuple[str, str] | None:
+    """The tracked path that is `path` or holds it, and the rest of the path inside it."""
+    if path in pointers:
+        return path, ""
+    parts = path.split("/")
+    for count in range(len(parts) - 1, 0, -1):
+        head = "/".join(parts[:count])
+        if head in pointers and pointers[head].kind == "tree":
+            return head, "/".join(parts[count:])
+    return None
 
 
 def render(pointer: Pointer) -> bytes:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -66,7 +66,8 @@ class Batch(NamedTuple):
 class Taker:
     """Takes up batches, in one thread. Without a writer it only hashes.
 
-    `links_folder`: where the cache's objects are, to know a linked file for what it is.
+    `links_folder`: where the cache's objects are, to know a linked file for what it is. `told` is
+    called with the bytes just read.
     """
 
     cache: Cache | None
@@ -131,7 +132,6 @@ class Taker:
                     oid, size = self._take_small(descriptor, seen[1])
                 after = _stat_of(descriptor)
                 if after == seen and size == seen[1]:
-                    self.told(size)
                     kind = Kind.EXEC if seen[0] & stat.S_IXUSR else Kind.FILE
                     return Taken(kind, oid, size, seen)
             finally:
@@ -146,6 +146,7 @@ class Taker:
                 break
             data += more
         oid = hash_bytes(data)
+        self.told(len(data))
         if len(data) == size:
             self.small[oid] = data
         return oid, len(data)
@@ -225,6 +226,24 @@ class Taker:
         return None
 
 
+@contextmanager
+def taking(
+    cache: Cache, keep: bool, told: Callable[[int], None] = lambda size: None
+) -> Iterator[Taker]:
+    """A taker; leaving it makes all that was taken part of the cache (`keep`), or of nothing."""
+    objects = os.fsencode(cache.objects_folder)
+    if not keep:
+        yield Taker(None, None, objects, told)
+        return
+    with CacheWriter(cache) as writer:
+        taker = Taker(cache, writer, objects, told)
+        try:
+            yield taker
+            taker.settle()
+        finally:
+            taker.drop()
+
+
 def check_link(target: bytes, depth: int) -> None:
     """Refuses a symbolic link that leads out of the tracked folder. `depth`: how many folders
     deep inside it the link lies.
@@ -257,7 +276,7 @@ def hash_large(
     while count := os.readv(descriptor, [buffer]):
         hasher.update(memoryview(buffer)[:count])
         size += count
-        told(0)
+        told(count)
     return hasher.digest(), size
 
 
@@ -271,7 +290,7 @@ def _copy_in(descriptor: int, temporary: str, told: Callable[[int], None]) -> tu
             os.close(clone)
     writer = DirectWriter(temporary)
     try:
-        result = pump(descriptor, writer)
+        result = pump(descriptor, writer, told)
         writer.finish(durable=False)
         return result
     finally:

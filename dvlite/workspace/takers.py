@@ -5,16 +5,14 @@ Owns that choice, and that what was taken becomes part of the cache together.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from dvlite.storage.cache import Cache
-from dvlite.storage.cachewriter import CacheWriter
 from dvlite.workspace.crew import Crew, serve, usable_cores
-from dvlite.workspace.take import Batch, Taken, Taker, Untaken
+from dvlite.workspace.take import Batch, Taken, Untaken, taking
 
 Result = Taken | Untaken | None
 Answer = Callable[[list[Result]], None]
@@ -52,7 +50,7 @@ class Takers:
         if self._crew is not None:
             self._crew.stop(kind is None)
         elif kind is None:
-            with _taking(self.options) as taker:
+            with taking(self.options.cache, self.options.keep) as taker:
                 for batch, answer in self._early:
                     self._answer(answer, taker.take(batch))
 
@@ -83,21 +81,6 @@ class Takers:
         self.options.told(len(results), sum(done))
 
 
-@contextmanager
-def _taking(options: TakeOptions) -> Iterator[Taker]:
-    objects = os.fsencode(options.cache.objects_folder)
-    if not options.keep:
-        yield Taker(None, None, objects)
-        return
-    with CacheWriter(options.cache) as writer:
-        taker = Taker(options.cache, writer, objects)
-        try:
-            yield taker
-            taker.settle()
-        finally:
-            taker.drop()
-
-
 def work() -> None:
     """What a worker process runs."""
     serve(_serving)
@@ -106,7 +89,7 @@ def work() -> None:
 @contextmanager
 def _serving(setup: tuple[str, bool, bool]) -> Iterator[Callable[[Any], list[Any]]]:
     folder, durable, keep = setup
-    with _taking(TakeOptions(Cache(folder, durable), keep)) as taker:
+    with taking(Cache(folder, durable), keep) as taker:
         yield lambda batch: [_to_wire(result) for result in taker.take(Batch(*batch))]
 
 
