@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dvlite.cli.options import Common, common, json_option
-from dvlite.cli.output import count, emit_json, json_path, name, note, say, size, warn
+from dvlite.cli.output import count, emit_json, json_path, name, say, size, warn
 from dvlite.cli.progress import showing
 
 if TYPE_CHECKING:
@@ -17,12 +17,24 @@ if TYPE_CHECKING:
 
 _LETTERS = {"added": "A", "removed": "D", "changed": "M", "renamed": "R"}
 _COLOURS = {"added": "green", "removed": "red", "changed": "yellow", "renamed": "cyan"}
+# More would push the summary's beginning off any terminal.
 _LISTED = 100
+_AFTER = "dvlite.words_after_dashes"
 
 
-@click.command()
+class _Command(click.Command):
+    """Remembers how many words stand behind `--`: they are paths, whatever they look like."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click."""
+        ctx.meta[_AFTER] = len(args) - args.index("--") - 1 if "--" in args else None
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Command)
 @click.argument("words", nargs=-1, metavar="[A [B]] [--] [PATH]...")
 @click.option("--stat", is_flag=True, help="Only the totals.")
+@click.option("-n", "--limit", type=click.IntRange(0), metavar="N", help="List at most N.")
 @click.option("--all", "everything", is_flag=True, help="List all files, however many.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when there are differences.")
 @json_option
@@ -31,6 +43,7 @@ def command(
     common: Common,
     words: tuple[str, ...],
     stat: bool,
+    limit: int | None,
     everything: bool,
     exit_code: bool,
     as_json: bool,
@@ -39,7 +52,8 @@ def command(
 
     Without a revision: what dvlite add would take up. With one: from it to the workspace. With
     two: from the first to the second. Files with the same content under another name are
-    renamed.
+    renamed. Revisions come before paths; -- separates them where a word could be both. On a
+    terminal the list ends after 100 files.
 
     \b
     Examples:
@@ -47,42 +61,57 @@ def command(
       dvlite diff HEAD~1
       dvlite diff v1.0 v2.0 images/train
     """
-    from dvlite.ops.diff import DiffRequest, diff, split_words
+    from dvlite.ops.diff import diff, split_words
 
     project = common.project()
-    given = sys.argv[1:]
-    if "--" in given and len(words) == len(given) - given.index("--") - 1:
-        request = DiffRequest((), common.paths(project, words))
-    else:
-        request = split_words(project, words, common.directory)
+    after = click.get_current_context().meta[_AFTER]
+    before = words if after is None else words[: len(words) - after]
+    behind = None if after is None else words[len(words) - after :]
+    request = split_words(project, before, behind, common.directory)
     with showing(common.quiet) as progress:
         result = diff(project, request, progress)
     if as_json:
         emit_json(_to_json(result))
     elif not common.quiet:
-        _show(result, stat, everything or not sys.stdout.isatty())
+        _show(result, request.revisions, 0 if stat else _most(limit, everything))
     for path, why in result.unreadable:
         warn(f"{name(path)}: {why}")
-    if exit_code and (result.comparison.differences or result.comparison.unread):
+    found = result.comparison
+    if exit_code and (found.differences or found.unread or result.unreadable):
         raise SystemExit(1)
 
 
-def _show(result: DiffResult, stat: bool, everything: bool) -> None:
+def _most(limit: int | None, everything: bool) -> int | None:
+    """How many files to list; None: all."""
+    if everything or (limit is None and not sys.stdout.isatty()):
+        return None
+    return _LISTED if limit is None else limit
+
+
+def _show(result: DiffResult, revisions: tuple[str, ...], most: int | None) -> None:
+    """Lists at most so many files. None are a choice, fewer than there are is said."""
     comparison = result.comparison
     if not comparison.differences and not comparison.unread:
-        say("no differences")
+        if not result.unreadable:
+            say("no differences")
         return
-    shown = comparison.differences if everything else comparison.differences[:_LISTED]
-    for item in () if stat else shown:
+    for item in comparison.differences[:most]:
         say(_line(item), colour=_COLOURS[item.what])
-    if not stat and len(shown) < len(comparison.differences):
-        say(f"… and {len(comparison.differences) - len(shown):,} more (--all lists them)")
+    left = len(comparison.differences) - most if most else 0
+    if left > 0:
+        say(f"… and {left:,} more (--all lists them)")
     for unread in comparison.unread:
-        side = "the first side" if unread.side == "old" else "the second side"
-        say(f"?  {name(unread.path)}/ differs; its listing on {side} is not in the cache")
+        say(f"?  {name(unread.path)}/ differs, but {_unread(unread.side, revisions)}")
     say(summary(comparison))
-    if comparison.unread:
-        note("bring missing listings: dvlite fetch --rev REV")
+
+
+def _unread(side: str, revisions: tuple[str, ...]) -> str:
+    """Where a listing is missing, and what brings it."""
+    at = 0 if side == "old" else 1
+    if at < len(revisions):
+        rev = revisions[at]
+        return f"its listing at {rev} is not in the cache (dvlite fetch --rev {rev})"
+    return "its listing is not in the cache (dvlite fetch)"
 
 
 def summary(comparison: Comparison) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dvlite.errors import DvliteError
+from dvlite.errors import DvliteError, PathError
 from dvlite.project import Project
 from dvlite.workspace.names import check_trackable
 from dvlite.workspace.pointer import Pointer, data_path, parse, pointer_path
@@ -63,3 +63,5 @@ def _take(pointers: Pointers, path: str, read: Callable[[str], Pointer]) -> None
         pointers.found[data_path(path)] = read(path)
     except DvliteError as error:
         pointers.damaged[data_path(path)] = error
+    except OSError as error:
+        pointers.damaged[data_path(path)] = PathError(f"{path}: {error.strerror}")
