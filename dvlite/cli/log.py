@@ -35,7 +35,8 @@ def command(
 ) -> None:
     """Show the commits that changed data.
 
-    Each with the tracked paths it changed and how. A merge shows only what it changed itself.
+    Each with the tracked paths it changed and how; for folders also how many files, where the
+    cache has both listings. A merge shows only what it changed itself.
 
     \b
     Examples:
@@ -54,12 +55,17 @@ def command(
         commit = entry.commit
         if at:
             say()
-        say(f"{commit.short}  {commit.date[:10]}  {commit.author}", colour="yellow")
-        say(f"  {commit.subject}")
+        say(f"{commit.short}  {commit.date[:10]}  {_plain(commit.author)}", colour="yellow")
+        say(f"  {_plain(commit.subject)}")
         for change in entry.changes:
             say(f"  {_line(change)}", colour=_COLOURS[change.what])
     if not entries and not common.quiet:
         say("no commit has changed data")
+
+
+def _plain(text: str) -> str:
+    """Somebody else's words without what could move a terminal's cursor."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _line(change: PathChange) -> str:
