@@ -18,11 +18,17 @@ from dvlite.gitrepo import GitRepo
 from dvlite.storage.cache import Cache
 from dvlite.storage.oid import hash_bytes
 from dvlite.workspace import base as base_file
-from dvlite.workspace.base import Base
+from dvlite.workspace.base import Base, quote
 from dvlite.workspace.config import FILE, Config, is_local
 from dvlite.workspace.config import load as load_config
-from dvlite.workspace.names import check_trackable, quote
-from dvlite.workspace.pointer import MAX_POINTER_BYTES, SUFFIX, Pointer, data_path, parse
+from dvlite.workspace.pointer import (
+    MAX_POINTER_BYTES,
+    SUFFIX,
+    Pointer,
+    check_trackable,
+    data_path,
+    parse,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dvlite.cli.options import Common, common, dry_run_option, json_option
-from dvlite.cli.output import count, emit_json, json_path, name, note, say, size, warn
-from dvlite.cli.progress import showing
+from dvlite.cli.output import count, emit_json, json_path, name, note, say, showing, size, warn
 
 if TYPE_CHECKING:
     from dvlite.ops.add import Added, AddResult

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dvlite.cli.options import Common, common, json_option
-from dvlite.cli.output import count, emit_json, json_path, name, say, size, warn
-from dvlite.cli.progress import showing
+from dvlite.cli.output import count, emit_json, json_path, name, say, showing, size, warn
 
 if TYPE_CHECKING:
     from dvlite.ops.diff import DiffResult

@@ -17,8 +17,7 @@ from dvlite.cli.options import (
     revisions_options,
     selection,
 )
-from dvlite.cli.output import count, emit_json, json_path, say, size, warn
-from dvlite.cli.progress import showing
+from dvlite.cli.output import count, emit_json, json_path, say, showing, size, warn
 
 if TYPE_CHECKING:
     from dvlite.ops.fetch import FetchResult

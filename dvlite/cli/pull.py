@@ -13,8 +13,7 @@ from dvlite.cli.options import (
     json_option,
     paths_argument,
 )
-from dvlite.cli.output import emit_json, json_path, say, size
-from dvlite.cli.progress import showing
+from dvlite.cli.output import emit_json, json_path, say, showing, size
 
 
 @click.command()

@@ -18,8 +18,7 @@ from dvlite.cli.options import (
     selection,
     yes_option,
 )
-from dvlite.cli.output import count, emit_json, json_path, note, say, size, warn
-from dvlite.cli.progress import showing
+from dvlite.cli.output import count, emit_json, json_path, note, say, showing, size, warn
 
 if TYPE_CHECKING:
     from dvlite.ops.push import PushResult

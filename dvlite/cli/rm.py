@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from dvlite.cli.options import Common, common, dry_run_option, json_option
-from dvlite.cli.output import count, emit_json, json_path, name, note, say, size
-from dvlite.cli.progress import showing
+from dvlite.cli.output import count, emit_json, json_path, name, note, say, showing, size
 
 
 @click.command()

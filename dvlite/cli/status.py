@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dvlite.cli.options import Common, common, json_option, paths_argument
-from dvlite.cli.output import count, emit_json, json_path, name, say, size
-from dvlite.cli.progress import showing
+from dvlite.cli.output import count, emit_json, json_path, name, say, showing, size
 
 if TYPE_CHECKING:
     from dvlite.ops.status import PathStatus, Status

@@ -1,35 +1,41 @@
 """`dvlite add`: content to the cache, pointers written, git told.
 
-Owns the order that keeps everything safe (content, trees, then base, then pointer), what may be
-tracked (`trackable`), and what happens when the pointer moved since this workspace was last in
-step: both sides' changes are merged, or nothing is done.
+Owns the order that keeps everything safe (content, trees, then pointer, base and git's index),
+and which paths may become tracked. What becomes of a pointer that is there is `deciding`'s.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from dvlite.atomic import publish
-from dvlite.errors import ConflictError, PathError
+from dvlite.errors import MissingError, PathError
 from dvlite.ops.checkout import bring_in_step
+from dvlite.ops.deciding import Case, What, decide
 from dvlite.ops.looking import Here, Looker
-from dvlite.ops.trackable import check_new
+from dvlite.ops.stepping import missing_files
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.cachewriter import CacheWriter
 from dvlite.storage.row import RowKind
-from dvlite.storage.tree import Entry
-from dvlite.storage.treewalk import Change, diff
 from dvlite.workspace.base import Base
 from dvlite.workspace.gitignore import ignore
-from dvlite.workspace.merge import apply, merge
-from dvlite.workspace.pointer import SUFFIX, Pointer, covering, data_path, pointer_path, render
+from dvlite.workspace.pointer import (
+    SUFFIX,
+    Pointer,
+    check_trackable,
+    covering,
+    data_path,
+    fold,
+    pointer_path,
+    render,
+)
 
-What = Literal["new", "updated", "merged", "unchanged", "behind"]
 _NAMED = 10
+_FEW = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +51,7 @@ class AddRequest:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """One tracked path. `before` is the pointer as it was; `changed` counts the files that
-    differ from it (None where that was not compared)."""
+    """One tracked path. `before` is the pointer as it was, `noted` what was left out and why."""
 
     path: str
     what: What
@@ -111,7 +116,7 @@ def _collect(project: Project, pointers: Mapping[str, Pointer], request: AddRequ
             if path:
                 raise PathError(f"nothing in {path} is tracked", f"track it: dvlite add {path}")
         else:
-            check_new(project, pointers, path)
+            _check_new(project, pointers, path)
             works.setdefault(path, _Work(path)).inside.append("")
     _refuse_nested(works)
     return [works[path] for path in sorted(works)]
@@ -148,7 +153,12 @@ class _Adding:
         assert here.pointer is not None
         before = self.pointers.get(work.path)
         known = self.base.get(work.path)
-        what, pointer = self._decide(work, here, before, known)
+        what: What = "new"
+        pointer = here.pointer
+        if before is not None:
+            read = here.reader(self.looker.cache.read_tree)
+            case = Case(here, work.inside, before, known, self.request.force, read)
+            what, pointer = decide(case)
         self.items.append(Added(work.path, what, pointer, before, here.noted))
         if self.request.dry_run or what == "behind":
             return
@@ -156,11 +166,23 @@ class _Adding:
             self._keep_trees(here.snapshot.trees)
             self.looker.save_folder(work.path, here.snapshot)
         if what == "merged":
+            self._refuse_missing(work.path, pointer)
+            self._write(work.path, pointer, before)
             self.looker.done()
             self.base = bring_in_step(self.project, self.looker, here, pointer, self.base)
-        elif known is None or not known.same_content(pointer):
+            return
+        if known is None or not known.same_content(pointer):
             self._steps[work.path] = pointer
         self._write(work.path, pointer, before)
+
+    def _refuse_missing(self, path: str, pointer: Pointer) -> None:
+        """What the pointer's new version brought has to be here before it can be merged."""
+        missing = sum(entry.files for entry in missing_files(self.looker, pointer))
+        if missing:
+            raise MissingError(
+                f"the new version of {path} has {missing:,} files that are not in the cache",
+                "bring them, then add again: dvlite fetch",
+            )
 
     def finish(self) -> list[str]:
         """Makes the base durable, then tells git; what was staged."""
@@ -187,16 +209,11 @@ class _Adding:
     def _look_once(self, path: str) -> Here:
         here = self.looker.look(path)
         if here.failed:
-            names = [f"{_join(path, name)}: {why}" for name, why in here.failed[:_NAMED]]
-            more = len(here.failed) - _NAMED
+            names = [f"  {_join(path, name)}: {why}" for name, why in here.failed[:_NAMED]]
+            if len(here.failed) > _NAMED:
+                names.append(f"  and {len(here.failed) - _NAMED:,} more")
             raise PathError(
-                "\n".join(
-                    [
-                        f"{path} cannot be added:",
-                        *names,
-                        *([f"and {more} more"] if more > 0 else []),
-                    ]
-                ),
+                "\n".join([f"{path} cannot be added:", *names]),
                 "correct that, or leave files out with a line in .dvliteignore",
             )
         if here.pointer is None:
@@ -224,72 +241,6 @@ class _Adding:
             if entry.oid not in here.taken and entry.oid not in trees
         }
         return not cache.missing(known)
-
-    # -- deciding ----------------------------------------------------------------------------------
-
-    def _decide(
-        self, work: _Work, here: Here, before: Pointer | None, known: Pointer | None
-    ) -> tuple[What, Pointer]:
-        pointer = here.pointer
-        assert pointer is not None
-        if before is None:
-            return "new", pointer
-        if "" not in work.inside and before.kind == "tree" and here.snapshot is not None:
-            self._refuse_unknown(work, here, before)
-        if pointer.same_content(before):
-            return "unchanged", before
-        if self.request.force or (known is not None and known.same_content(before)):
-            if "" not in work.inside:
-                pointer = self._only_inside(work, here, before)
-            what: What = "unchanged" if pointer.same_content(before) else "updated"
-            return what, pointer
-        if known is None:
-            raise ConflictError(
-                f"{work.path} is not what its pointer says, and was never checked out here",
-                "take the pointer's version: dvlite checkout; or yours: dvlite add --force",
-            )
-        if pointer.same_content(known):
-            return "behind", before
-        return "merged", self._merge(work.path, here, before, known)
-
-    def _only_inside(self, work: _Work, here: Here, before: Pointer) -> Pointer:
-        """The pointer's tree with only the paths that the user named as they are now."""
-        if before.kind != "tree" or here.snapshot is None:
-            assert here.pointer is not None
-            return here.pointer
-        read = here.reader(self.looker.cache.read_tree)
-        chosen = [os.fsencode(path) for path in work.inside]
-        changes = diff(read, before.oid, here.snapshot.root.oid)
-        news = {one.path: one.new for one in changes if _is_chosen(one, chosen)}
-        root = apply(read, before.oid, news, here.snapshot.trees.__setitem__)
-        return _tree_pointer(root)
-
-    def _refuse_unknown(self, work: _Work, here: Here, before: Pointer) -> None:
-        """A path that is neither in the folder nor in its pointer is a mistake."""
-        from dvlite.storage.treewalk import find
-
-        assert here.snapshot is not None
-        read = here.reader(self.looker.cache.read_tree)
-        for inside in work.inside:
-            name = os.fsencode(inside)
-            if not find(read, here.snapshot.root.oid, name) and not find(read, before.oid, name):
-                raise PathError(f"there is no {work.path}/{inside}")
-
-    def _merge(self, path: str, here: Here, before: Pointer, known: Pointer) -> Pointer:
-        """Our changes and those that came with the pointer."""
-        hint = (
-            "see them with dvlite diff; then take the pointer's version (dvlite checkout --force, "
-            "which keeps yours in the cache), or yours (dvlite add --force)"
-        )
-        if here.snapshot is None or before.kind != "tree" or known.kind != "tree":
-            raise ConflictError(f"{path} changed here, and its pointer changed too", hint)
-        trees = here.snapshot.trees
-        read = here.reader(self.looker.cache.read_tree)
-        merged = merge(read, known.oid, here.snapshot.root.oid, before.oid, trees.__setitem__)
-        if merged.root is None:
-            names = ", ".join(_join(path, name) for name in merged.conflicts[:_NAMED])
-            raise ConflictError(f"changed here and by the pointer's new version: {names}", hint)
-        return _tree_pointer(merged.root)
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -319,13 +270,74 @@ class _Adding:
         self._to_stage.append(pointer_path(path))
 
 
-def _is_chosen(change: Change, chosen: Sequence[bytes]) -> bool:
-    return any(change.path == path or change.path.startswith(path + b"/") for path in chosen)
-
-
-def _tree_pointer(root: Entry) -> Pointer:
-    return Pointer("tree", root.oid, root.size, root.files)
-
-
 def _join(path: str, inside: bytes) -> str:
     return f"{path}/{os.fsdecode(inside)}" if inside else path
+
+
+# -- what may become tracked ----------------------------------------------------------------------
+
+
+def _check_new(project: Project, pointers: Mapping[str, Pointer], path: str) -> None:
+    """Refuses what cannot be tracked, with the reason and the commands that help.
+
+    Raises:
+        PathError: always with what to do instead.
+    """
+    if not path:
+        raise PathError(
+            "the project's own folder cannot be tracked as data",
+            "name the files and folders: dvlite add PATH...; what is tracked: dvlite add -u",
+        )
+    _check_there(project, path)
+    check_trackable(path)
+    _check_pointers(pointers, path)
+    _check_git(project, path)
+
+
+def _check_there(project: Project, path: str) -> None:
+    try:
+        found = os.lstat(project.absolute(path))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PathError(f"there is no {path}") from error
+    if stat.S_ISLNK(found.st_mode):
+        raise PathError(
+            f"{path} is a symbolic link",
+            "add what it leads to, or commit the link itself: git add",
+        )
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise PathError(f"{path} is neither a file nor a folder")
+    if os.path.lexists(os.path.join(project.absolute(path), ".git")):
+        raise PathError(
+            f"{path} is a git repository of its own", "version it there, or move its .git away"
+        )
+
+
+def _check_pointers(pointers: Mapping[str, Pointer], path: str) -> None:
+    inside = [other for other in pointers if other.startswith(path + "/")]
+    if inside:
+        raise PathError(
+            f"{path} holds tracked paths: {', '.join(inside[:_FEW])}",
+            f"update them: dvlite add -u {path}; or track {path} as one: dvlite rm them first",
+        )
+    folded = fold(path)
+    for other in pointers:
+        if fold(other) == folded:
+            raise PathError(
+                f"{path} and the tracked {other} are the same name on macOS and Windows",
+                "rename one of them",
+            )
+
+
+def _check_git(project: Project, path: str) -> None:
+    tracked = project.repo.tracked([project.to_git(path)])
+    if not tracked:
+        return
+    if path.startswith("."):
+        raise PathError(f"{path} is tracked by git, and belongs there")
+    names = ", ".join(project.from_git(name) for name in tracked[:_FEW])
+    more = f" and {len(tracked) - _FEW} more" if len(tracked) > _FEW else ""
+    raise PathError(
+        f"git tracks {names}{more}",
+        f"take it out of git first, the files stay: git rm -r --cached {path}\n"
+        f"then: dvlite add {path}, and git commit",
+    )

@@ -14,7 +14,7 @@ from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.cachewriter import CacheWriter
 from dvlite.storage.row import RowKind
-from dvlite.workspace.names import quote, unquote
+from dvlite.workspace.base import quote, unquote
 from dvlite.workspace.pointer import Pointer
 
 _ID_DIGITS = 12

@@ -14,8 +14,16 @@ from dvlite.atomic import publish
 from dvlite.errors import ConflictError, PathError
 from dvlite.project import Project
 from dvlite.workspace.gitignore import ignore, unignore
-from dvlite.workspace.names import check_trackable, fold
-from dvlite.workspace.pointer import SUFFIX, Pointer, covering, data_path, pointer_path, render
+from dvlite.workspace.pointer import (
+    SUFFIX,
+    Pointer,
+    check_trackable,
+    covering,
+    data_path,
+    fold,
+    pointer_path,
+    render,
+)
 
 
 @dataclass(frozen=True, slots=True)

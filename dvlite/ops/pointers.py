@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 
 from dvlite.errors import DvliteError, PathError
 from dvlite.project import Project
-from dvlite.workspace.names import check_trackable
-from dvlite.workspace.pointer import Pointer, data_path, parse, pointer_path
+from dvlite.workspace.pointer import Pointer, check_trackable, data_path, parse, pointer_path
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 from dvlite.atomic import publish
 from dvlite.errors import CorruptError, FormatVersionError
-from dvlite.workspace.names import quote, unquote
 from dvlite.workspace.pointer import Pointer
 
+_UNQUOTED = re.compile(rb"[^A-Za-z0-9_.,=@/+ -]")
 _HEAD = "dvlite base 1"
 _LINE = re.compile(r"(begun-)?(file|exec|tree) ([0-9a-f]{64}) (\d{1,19}) (\d{1,19}) (.+)\Z")
 
@@ -117,3 +117,22 @@ def _damaged(path: str) -> CorruptError:
         f"{path} is damaged",
         "remove it; checkout then treats every differing file as an unsaved edit",
     )
+
+
+def quote(path: str) -> str:
+    """Any path as one line of ASCII; what is not plain becomes `%` and two hex digits."""
+    return _UNQUOTED.sub(lambda match: b"%%%02X" % match[0][0], os.fsencode(path)).decode("ascii")
+
+
+def unquote(text: str) -> str:
+    """The inverse of `quote`.
+
+    Raises:
+        CorruptError: not what `quote` writes.
+    """
+    data = text.encode("ascii", "replace")
+    plain = re.sub(rb"%([0-9A-F]{2})", lambda match: bytes([int(match[1], 16)]), data)
+    path = os.fsdecode(plain)
+    if quote(path) != text:
+        raise CorruptError(f"not a quoted path: {text[:80]!r}")
+    return path

@@ -1,22 +1,28 @@
 """Pointers: the small text files in git that name one object or one tree.
 
-Owns their format. Parsed by a strict pattern, not as YAML, which would turn folders named `no`
-into booleans and is 30 to 200 times slower. A pointer never holds a path, so `git mv` cannot
-make it lie. Unknown keys are kept, so that a later dvlite may add to the format.
+Owns their format, and which paths can have one. Parsed by a strict pattern, not as YAML, which
+would turn folders named `no` into booleans and is 30 to 200 times slower. A pointer never holds
+a path, so `git mv` cannot make it lie. Unknown keys are kept, so that a later dvlite may add to
+the format.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from dvlite.errors import ConflictError, CorruptError, FormatVersionError
+from dvlite.errors import ConflictError, CorruptError, FormatVersionError, PathError
 from dvlite.storage.oid import from_text, to_text
 
 SUFFIX = ".dvl"
 MAX_POINTER_BYTES = 64 << 10
+# File systems allow 255 bytes; `.dvl` has to fit behind the name.
+MAX_TRACKED_BYTES = 251
+_RESERVED = frozenset((".git", "git~1", ".dvlite"))
 _VERSION = "1"
 _LINE = re.compile(r"([a-z][a-z0-9_-]{0,63}): ([^\r\n]*)\Z")
 _NUMBER = re.compile(r"(0|[1-9][0-9]{0,18})\Z")
@@ -101,6 +107,35 @@ def parse(data: bytes, name: str) -> Pointer:
             )
         raise _corrupt(name, "it does not begin with 'dvlite: 1'")
     return _build(values, name)
+
+
+def check_trackable(path: str) -> None:
+    """Refuses a path that cannot have a pointer of its own.
+
+    Raises:
+        PathError: with the reason and what to do instead.
+    """
+    name = path.rpartition("/")[2]
+    if name in ("", ".", ".."):  # of a pointer named `.dvl`, `..dvl` or `...dvl`
+        raise PathError(f"{path + '.dvl'} names no file or folder as data", "remove it")
+    if name.endswith(".dvl"):
+        raise PathError(
+            f"{path} is a pointer (its name ends with .dvl)", "pointers belong to git: git add"
+        )
+    if len(os.fsencode(name)) > MAX_TRACKED_BYTES:
+        raise PathError(
+            f"the name {name[:40]}… has {len(os.fsencode(name))} bytes; on its own a tracked name "
+            f"has at most {MAX_TRACKED_BYTES}, so that .dvl fits behind it",
+            "put it into a folder and add the folder",
+        )
+    for part in path.split("/"):
+        if part.lower() in _RESERVED:
+            raise PathError(f"{path} is inside {part}, which belongs to git or dvlite")
+
+
+def fold(name: str) -> str:
+    """What a case-folding, Unicode-normalising file system makes of a name."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _build(values: dict[str, str], name: str) -> Pointer:

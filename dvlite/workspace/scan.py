@@ -18,7 +18,7 @@ from dvlite.storage.tree import Kind
 from dvlite.storage.treewalk import MAX_DEPTH
 from dvlite.workspace.ignorefile import NAME as IGNORE_FILE
 from dvlite.workspace.ignorefile import Ignore
-from dvlite.workspace.names import fold
+from dvlite.workspace.pointer import fold
 from dvlite.workspace.statindex import STAT_WIDTH, UNTRUSTED, Block, StatIndex, signature
 
 # Names that end git's or dvlite's own territory, in the ways file systems spell them.
