@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dvlite.cli.options import Common, common, json_option
-from dvlite.cli.output import count, emit_json, say, size, table
+from dvlite.cli.output import count, emit_json, json_path, name, showing, size, table, warn
+
+if TYPE_CHECKING:
+    from dvlite.ops.du import DuResult, Space
 
 
 @click.command()
@@ -18,8 +22,8 @@ from dvlite.cli.output import count, emit_json, say, size, table
 def command(common: Common, ask_remote: bool, remote: str | None, as_json: bool) -> None:
     """Show the space that data takes, and what was saved.
 
-    What all versions in history would take as copies, what the cache takes on this disk, and
-    with --remote what is stored there.
+    What the versions in history would take as copies, how much of that is in the cache, what
+    it takes there on disk, and with --remote what is stored on the remote.
 
     \b
     Examples:
@@ -28,30 +32,52 @@ def command(common: Common, ask_remote: bool, remote: str | None, as_json: bool)
     """
     from dvlite.ops.du import du
 
-    result = du(common.project(), remote, ask_remote)
+    project = common.project()
+    with showing(common.quiet) as progress:
+        result = du(project, remote, ask_remote, progress)
     if as_json:
-        emit_json({**asdict(result), "cache": asdict(result.cache)})
-        return
+        emit_json(_to_json(result))
+    else:
+        table(_rows(result), right=(1,))
+    for path, why in result.unreadable:
+        warn(f"{name(path)}: {why}")
+
+
+def _rows(result: DuResult) -> list[tuple[str, str, str]]:
+    unpacked = result.unique.size + result.unnamed.size
+    stored = result.objects.size + result.packs.size
     rows = [
-        ("workspace", size(result.workspace.size), count(result.workspace.files, "file")),
-        ("all versions", size(result.versions.size), count(result.versions.files, "file")),
-        ("cache", size(result.cache.size), _saved(result.unique.size, result.cache.size)),
-        ("  whole objects", size(result.objects.size), count(result.objects.files, "file")),
-        ("  packs", size(result.packs.size), count(result.packs.files, "file")),
+        _row("workspace", result.workspace),
+        _row("all versions in history", result.history),
+        _row("  of these in the cache", result.cached),
+        (
+            "  each content once",
+            size(result.unique.size),
+            _saved("deduplication", result.cached.size, result.unique.size),
+        ),
+        ("cache on disk", size(result.cache.size), _saved("compression", unpacked, stored)),
+        _row("  whole objects", result.objects),
+        _row("  packs", result.packs),
     ]
+    if result.other.files:
+        rows.append(_row("  other", result.other))
+    if result.unnamed.files:
+        rows.append(_row("  named by no version", result.unnamed))
     if result.remote is not None:
-        saved = _saved(result.versions.size, result.remote.size)
-        rows.append((f"remote {result.remote_name}", size(result.remote.size), saved))
-    rows.append(("free on the cache's disk", size(result.free), ""))
-    table(rows, right=(1,))
-    if not common.quiet and result.versions.size > result.unique.size > 0:
-        say(
-            f"deduplication: {size(result.versions.size)} of all versions are "
-            f"{size(result.unique.size)} of different files in the cache"
-        )
+        rows.append(_row(f"remote {result.remote_name}", result.remote))
+    return [*rows, ("free on the cache's disk", size(result.free), "")]
 
 
-def _saved(whole: int, stored: int) -> str:
-    if whole <= 0 or stored >= whole:
+def _row(label: str, space: Space) -> tuple[str, str, str]:
+    return label, size(space.size), count(space.files, "file")
+
+
+def _saved(how: str, whole: int, stored: int) -> str:
+    if stored >= whole:
         return ""
-    return f"{100 - 100 * stored / whole:.0f} % saved of {size(whole)}"
+    return f"{how} saves {size(whole - stored)} ({100 - 100 * stored / whole:.0f} %)"
+
+
+def _to_json(result: DuResult) -> dict[str, Any]:
+    unreadable = [{**json_path(path), "reason": why} for path, why in result.unreadable]
+    return {**asdict(result), "cache": asdict(result.cache), "unreadable": unreadable}
