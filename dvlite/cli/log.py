@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dvlite.cli.options import Common, common, json_option, paths_argument
-from dvlite.cli.output import count, emit_json, json_path, name, say, size
+from dvlite.cli.output import count, emit_json, json_path, name, plain, say, size
 
 if TYPE_CHECKING:
     from dvlite.ops.log import LogEntry, PathChange
@@ -55,17 +55,12 @@ def command(
         commit = entry.commit
         if at:
             say()
-        say(f"{commit.short}  {commit.date[:10]}  {_plain(commit.author)}", colour="yellow")
-        say(f"  {_plain(commit.subject)}")
+        say(f"{commit.short}  {commit.date[:10]}  {plain(commit.author)}", colour="yellow")
+        say(f"  {plain(commit.subject)}")
         for change in entry.changes:
             say(f"  {_line(change)}", colour=_COLOURS[change.what])
     if not entries and not common.quiet:
         say("no commit has changed data")
-
-
-def _plain(text: str) -> str:
-    """Somebody else's words without what could move a terminal's cursor."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _line(change: PathChange) -> str:

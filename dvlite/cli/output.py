@@ -86,6 +86,11 @@ def name(path: str | bytes) -> str:
     return f'"{shown}"'
 
 
+def plain(text: str) -> str:
+    """Somebody else's words without what could move a terminal's cursor."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
 def json_path(path: str | bytes, key: str = "path") -> dict[str, str]:
     """A path for JSON: as text, and its bytes in base64 when they are not UTF-8."""
     raw = os.fsencode(path)

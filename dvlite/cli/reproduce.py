@@ -69,7 +69,7 @@ def command(
 
 def _show(result: ReproduceResult) -> None:
     commit = result.commit
-    say(f"{commit.short}  {commit.date[:10]}  {commit.author}  {commit.subject}")
+    say(f"{commit.short}  {commit.date[:10]}  {plain(commit.author)}  {plain(commit.subject)}")
     rows = [
         (
             name(one.path),

@@ -14,7 +14,7 @@ from dvlite.project import Project
 from dvlite.storage.fetch import Wanted
 from dvlite.storage.push import Root
 from dvlite.workspace.base import Base
-from dvlite.workspace.pointer import SUFFIX, Pointer, covering, data_path, parse
+from dvlite.workspace.pointer import SUFFIX, Pointer, check_trackable, covering, data_path, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +171,7 @@ def _parse_all(found: Mapping[str, bytes], revision: str, roots: Roots) -> dict[
     pointers = {}
     for path, data in found.items():
         try:
+            check_trackable(data_path(path))
             pointers[data_path(path)] = parse(data, f"{revision}:{path}")
         except DvliteError as error:
             roots.unreadable.append((f"{revision}:{path}", str(error)))

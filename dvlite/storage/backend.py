@@ -16,8 +16,9 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from dvlite.atomic import open_to_publish, publish_if_absent
+from dvlite.atomic import open_to_publish, publish_if_absent, rename_into_place, temporary_name
 from dvlite.errors import RemoteError, UsageError
+from dvlite.storage.directwrite import DirectWriter
 
 T = TypeVar("T")
 
@@ -55,6 +56,10 @@ class Backend(Protocol):
         """Removes a file; no error when it is gone already."""
 
 
+# Below this the page cache is as fast.
+_DIRECT_FROM = 1 << 20
+
+
 class FolderBackend:
     """A remote in a folder of this machine or of a mounted share."""
 
@@ -72,10 +77,28 @@ class FolderBackend:
         def put() -> None:
             path = self._path(name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
+            if len(data) >= _DIRECT_FROM:
+                self._write_directly(path, data)
+                return
             with open_to_publish(path, temporary_folder=self._temporary_folder()) as stream:
                 stream.write(data)
 
         self._guard(name, put)
+
+    def _write_directly(self, path: str, data: bytes | memoryview) -> None:
+        """A pack, past the page cache: nobody on this machine reads it soon."""
+        temporary = temporary_name(self._temporary_folder(), ".tmp-")
+        writer = DirectWriter(temporary, 0o644)
+        try:
+            writer.write(data)
+            writer.finish()
+            rename_into_place(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+        finally:
+            writer.close()
 
     def write_if_absent(self, name: str, data: bytes) -> bool:
         """See Backend."""

@@ -148,6 +148,7 @@ class _Push:
             if not self.options.dry_run:
                 self._record_roots()
         finally:
+            self.large.stop()
             self.data.stop()
             self.meta.stop()
         return report

@@ -7,14 +7,18 @@ damaged remote.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
 from dvlite.errors import CorruptError
 from dvlite.storage.cache import Cache
 from dvlite.storage.chunker import cut
+from dvlite.storage.codec import pack_frame
 from dvlite.storage.index import Index
 from dvlite.storage.oid import file_hasher, hash_bytes, hash_recipe_part, to_text
+from dvlite.storage.pack import Member
 from dvlite.storage.recipe import CHUNKS, PART_CHUNKS, PARTS, Hint, encode_chunks
 from dvlite.storage.row import RowKind
 from dvlite.storage.upload import Uploader
@@ -25,21 +29,40 @@ _BATCH = 128
 _PENDING = PART_CHUNKS
 # Chunks of this push that are remembered to find repeats: 60 MB of memory, 20 GB of file.
 _REMEMBERED = 300_000
+_BLOCK = 4 << 20
+# Compression is what a push of new data waits for; more threads than this wait for memory.
+_COMPRESSORS = min(4, os.cpu_count() or 1)
 
 
-class _Hashing:
-    """A stream that hashes what is read from it."""
+class _ReadAhead:
+    """A stream that is read and hashed by another thread, one block ahead.
+
+    Reading 870 MB that were not in memory took 1.6 of 2.6 s of a push that had nothing else to
+    do meanwhile.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
+        self._pool = ThreadPoolExecutor(1)
+        self._next = self._pool.submit(self._read)
         self.hasher = file_hasher()
-        self.size = 0
+
+    def __enter__(self) -> _ReadAhead:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
     def read(self, length: int) -> bytes:
-        data = self._stream.read(length)
-        self.hasher.update(data)
-        self.size += len(data)
+        """The next block; its length is this class's choice."""
+        data = self._next.result()
+        if data:
+            self._next = self._pool.submit(self._read)
+            self.hasher.update(data)
         return data
+
+    def _read(self) -> bytes:
+        return self._stream.read(_BLOCK)
 
 
 class LargeFiles:
@@ -51,6 +74,7 @@ class LargeFiles:
         self._waiting_chunks = 0
         self._known: dict[bytes, Hint] = {}
         self._sent: set[bytes] = set()
+        self._pool = ThreadPoolExecutor(_COMPRESSORS)
         self.new_bytes = 0
         self.read_bytes = 0
 
@@ -66,8 +90,7 @@ class LargeFiles:
         """
         ids: list[bytes] = []
         parts: list[bytes] = []
-        with open(self._source(oid), "rb", buffering=0) as stream:
-            hashing = _Hashing(stream)
+        with open(self._source(oid), "rb", buffering=0) as stream, _ReadAhead(stream) as hashing:
             batch: list[bytes] = []
             for chunk in cut(hashing):  # type: ignore[arg-type]
                 batch.append(bytes(chunk))
@@ -121,11 +144,18 @@ class LargeFiles:
             if chunk_id not in self._data and chunk_id not in self._known
         }
         self._known.update(self._index.chunks(unknown, trusted=True))
-        for chunk_id, chunk in zip(ids, chunks, strict=True):
-            if chunk_id not in self._data and chunk_id not in self._known:
-                self._data.add(chunk_id, RowKind.CHUNK, chunk)
-                self.new_bytes += len(chunk)
+        new = dict(zip(ids, chunks, strict=True))
+        for chunk_id in [one for one in new if one in self._data or one in self._known]:
+            del new[chunk_id]
+        frames = self._pool.map(pack_frame, new.values())
+        for (chunk_id, chunk), frame in zip(new.items(), frames, strict=True):
+            self._data.add_frame(frame, [Member(chunk_id, RowKind.CHUNK, 0, len(chunk))])
+            self.new_bytes += len(chunk)
         return ids
+
+    def stop(self) -> None:
+        """Ends the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _part(self, ids: list[bytes]) -> bytes:
         """Writes one part of a long recipe; returns its id."""
