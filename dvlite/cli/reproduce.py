@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dvlite.cli.options import Common, common, jobs_of, jobs_option, json_option
-from dvlite.cli.output import count, emit_json, json_path, name, note, say, showing, size, table
+from dvlite.cli.output import (
+    count,
+    emit_json,
+    json_path,
+    name,
+    note,
+    plain,
+    say,
+    showing,
+    size,
+    table,
+)
 
 if TYPE_CHECKING:
     from dvlite.ops.reproduce import ReproduceResult
