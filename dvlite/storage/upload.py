@@ -10,6 +10,7 @@ import io
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 from dvlite.storage.backend import Backend
 from dvlite.storage.codec import pack_frame
@@ -136,5 +137,6 @@ class Uploader:
         try:
             self._backend.write(pack_name(pack), view)
         finally:
-            view.release()
-            data.close()
+            with suppress(BufferError):  # an error's traceback may still hold a part of it
+                view.release()
+                data.close()
