@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dvlite.atomic import write_lock
-from dvlite.errors import PathError, ProjectError, StorageError
+from dvlite.errors import CorruptError, PathError, ProjectError, StorageError
 from dvlite.gitrepo import GitRepo
 from dvlite.storage.cache import Cache
 from dvlite.storage.oid import hash_bytes
@@ -123,7 +123,15 @@ class Project:
         Raises:
             CorruptError, ConflictError, FormatVersionError: one cannot be read.
         """
-        return {data_path(path): self.read_pointer(path) for path in self.pointer_paths()}
+        found: dict[str, Pointer] = {}
+        for path in self.pointer_paths():
+            try:
+                found[data_path(path)] = self.read_pointer(path)
+            except CorruptError:
+                # what git does not track either may be anybody's file that happens to end so
+                if self.repo.tracked([self.to_git(path)]):
+                    raise
+        return found
 
     def read_pointer(self, path: str) -> Pointer:
         """Reads the pointer file at a project path.

@@ -678,7 +678,7 @@ def a_remote_that_requires_an_unknown_feature(r: Repository) -> Words:
     return "-C", "../clone", "pull"
 
 
-@bad(MISSING, "not on store:\n  data: blake3:", "ask another remote: -r NAME")
+@bad(CORRUPT, "damaged on store:\n  data: blake3:", "bring it from another remote (-r NAME)")
 def a_damaged_pack_on_the_remote(r: Repository) -> Words:
     return damaged(r, "packs/*/*", 0.3)
 

@@ -21,6 +21,7 @@ from dvlite.cli.output import count, emit_json, json_path, say, showing, size, w
 
 if TYPE_CHECKING:
     from dvlite.ops.fetch import FetchResult
+    from dvlite.storage.push import Absent
 
 
 @click.command()
@@ -81,7 +82,7 @@ def show(result: FetchResult) -> None:
     """The result in words."""
     report = result.report
     if not report.files:
-        if not report.absent:
+        if report.complete:
             say("everything is in the cache")
         return
     reused = f", {size(report.reused_bytes)} reused" if report.reused_bytes else ""
@@ -93,11 +94,17 @@ def show(result: FetchResult) -> None:
 
 def fail_if_incomplete(result: FetchResult) -> None:
     """Ends the command with an error when something was nowhere."""
-    from dvlite.errors import MissingError
+    from dvlite.errors import CorruptError, MissingError
     from dvlite.storage.push import describe_absent
 
     for label, why in result.unreadable:
         warn(f"{label}: {why}")
+    if result.report.damaged:
+        raise CorruptError(
+            f"damaged on {' and '.join(result.remotes)}:\n"
+            + describe_absent(result.report.damaged + result.report.absent),
+            "bring it from another remote (-r NAME), or from a machine whose cache has it",
+        )
     if result.report.absent:
         raise MissingError(
             f"not on {' or '.join(result.remotes)}:\n" + describe_absent(result.report.absent),
@@ -107,8 +114,6 @@ def fail_if_incomplete(result: FetchResult) -> None:
 
 def to_json(result: FetchResult) -> dict[str, Any]:
     """The result for --json."""
-    from dvlite.storage.oid import to_text
-
     report = result.report
     return {
         "remotes": list(result.remotes),
@@ -117,8 +122,10 @@ def to_json(result: FetchResult) -> dict[str, Any]:
         "size": report.size_bytes,
         "read_bytes": report.read_bytes,
         "reused_bytes": report.reused_bytes,
-        "absent": [
-            {"pointer": item.label, **json_path(item.path), "oid": to_text(item.oid)}
-            for item in report.absent
-        ],
+        "absent": [_absent_json(item) for item in report.absent],
+        "damaged": [_absent_json(item) for item in report.damaged],
     }
+
+
+def _absent_json(item: Absent) -> dict[str, str]:
+    return {"pointer": item.label, **json_path(item.path), "oid": f"blake3:{item.oid.hex()}"}

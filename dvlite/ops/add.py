@@ -192,7 +192,8 @@ class _Adding:
         if self._steps:
             self.project.save_base(self.base.updated(self._steps))
         if self._to_stage:
-            self.project.repo.stage([self.project.to_git(path) for path in self._to_stage])
+            names = list(dict.fromkeys(self._to_stage))
+            self.project.repo.stage([self.project.to_git(path) for path in names])
         return self._to_stage
 
     # -- looking -----------------------------------------------------------------------------------
@@ -262,9 +263,9 @@ class _Adding:
                 before.extra,
             )
         folder, _, name = path.rpartition("/")
-        changed = ignore(self.project.absolute(folder), [name])
-        if changed is not None:
-            self._to_stage.append(os.path.relpath(changed, self.project.root))
+        ignore(self.project.absolute(folder), [name])
+        # staged also when it is as it was: an add before may have failed to
+        self._to_stage.append(f"{folder}/.gitignore" if folder else ".gitignore")
         if before is None or not pointer.same_content(before):
             publish(self.project.absolute(pointer_path(path)), render(pointer))
         self._to_stage.append(pointer_path(path))

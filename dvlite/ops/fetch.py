@@ -58,7 +58,7 @@ def fetch_named(
     remotes = open_some(project, names)
     wanted = to_wanted(project, named)
     report = fetch_objects(remotes, project.cache(), wanted, request.jobs, progress)
-    lacking = {item.label for item in report.absent}
+    lacking = {item.label for item in (*report.absent, *report.damaged)}
     if len(remotes) == 1:
         present = {item.oid for item in wanted if item.label not in lacking}
         record_contact(project, remotes[0].name, present)

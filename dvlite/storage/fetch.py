@@ -59,6 +59,12 @@ class FetchReport:
     read_bytes: int = 0
     reused_bytes: int = 0
     absent: list[Absent] = field(default_factory=list)
+    damaged: list[Absent] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything came."""
+        return not self.absent and not self.damaged
 
 
 class _Folder(NamedTuple):
@@ -92,15 +98,20 @@ def fetch(
 ) -> FetchReport:
     """Brings what is wanted into the cache, from the first remote that has it.
 
-    What no remote has (or only damaged) is listed as absent; everything else is fetched.
+    What no remote has is listed as absent, what is damaged there as damaged; everything else is
+    fetched.
     """
     report = FetchReport()
     items = list(wanted)
     for remote in remotes:
-        report.absent = []
-        _Fetch(open_index(remote, cache.folder), cache, jobs, progress, report).run(items)
+        report.absent, report.damaged = [], []
+        index = open_index(remote, cache.folder)
+        _Fetch(index, cache, jobs, progress, report).run(items)
         if not report.absent:
             break
+        named = index.objects(item.oid for item in report.absent)
+        report.damaged = [item for item in report.absent if item.oid in named]
+        report.absent = [item for item in report.absent if item.oid not in named]
     return report
 
 

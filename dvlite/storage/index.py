@@ -86,6 +86,15 @@ class Index:
         return Hint(row.kind, packs[row.pack], *row[3:])
 
     def _open(self, name: SegmentName) -> Segment:
+        try:
+            return self._open_anyhow(name)
+        except CorruptError as error:
+            raise CorruptError(
+                f"the index segment {render_name(name)} on {self.remote.name} is damaged: {error}",
+                "use another remote (-r NAME) until it is restored from a copy",
+            ) from error
+
+    def _open_anyhow(self, name: SegmentName) -> Segment:
         backend, remote_name = self.remote.backend, render_name(name)
         total = sum(item.counts.size_bytes() for item in self.listing.readable)
         if isinstance(backend, FolderBackend) or total > MIRROR_BYTES:
