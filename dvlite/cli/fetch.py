@@ -48,7 +48,9 @@ def command(
     as_json: bool,
     **revisions: Any,
 ) -> None:
-    """Bring data from a remote into the cache; the workspace stays as it is.
+    """Bring data from a remote into the cache.
+
+    The workspace stays as it is.
 
     \b
     Examples:

@@ -40,9 +40,9 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Fetch, then check out: the data of the pointers that git has.
+    """Fetch, then check out.
 
-    Your edits stay where the pointers say nothing new; where both changed, the paths are listed
+    Brings the data of the pointers that git has. Your edits stay where the pointers say nothing new; where both changed, the paths are listed
     and nothing is overwritten.
 
     \b

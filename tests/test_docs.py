@@ -1,0 +1,119 @@
+"""Documentation that lags behind the program fails here."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+import dvlite.errors
+from dvlite.cli.main import COMMANDS
+from dvlite.cli.main import dvlite as group
+from dvlite.errors import DvliteError
+from dvlite.workspace.config import KEYS
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+EVERYWHERE = {"--directory", "-C", "-q", "--quiet", "-v", "--verbose", "-h", "--help"}
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for verb in COMMANDS:
+        command = group.get_command(context, verb)
+        assert command is not None
+        yield verb, command
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                below = command.get_command(context, name)
+                assert below is not None
+                yield f"{verb} {name}", below
+
+
+def section(path: str) -> str:
+    """The part of the page below a command's heading."""
+    found = re.search(rf"^#+ dvlite {re.escape(path)}\n(.*?)(?=^#+ |\Z)", PAGE, re.M | re.S)
+    assert found, f"docs/commands.md has no section on dvlite {path}"
+    return found[1]
+
+
+def options(command: click.Command) -> list[click.Option]:
+    return [item for item in command.params if isinstance(item, click.Option)]
+
+
+EVERY = dict(commands())
+
+
+@pytest.mark.parametrize("path", EVERY)
+def test_every_command_explains_itself_with_examples(path: str) -> None:
+    text = EVERY[path].help or ""
+    assert len(text.splitlines()[0]) > 10
+    assert "Examples:\n" in text
+    assert f"dvlite {path.split()[0]}" in text.partition("Examples:")[2]
+
+
+@pytest.mark.parametrize("path", EVERY)
+def test_every_option_has_help_and_is_on_the_page(path: str) -> None:
+    text = section(path)
+    for option in options(EVERY[path]):
+        assert option.help, f"dvlite {path} {option.opts[-1]} has no help"
+        for name in set(option.opts) - EVERYWHERE:
+            assert re.search(rf"{re.escape(name)}(?![a-z-])", text), f"{path} {name}"
+
+
+@pytest.mark.parametrize("path", EVERY)
+def test_the_page_gives_the_commands_own_examples(path: str) -> None:
+    examples = (EVERY[path].help or "").partition("Examples:\n")[2]
+    for line in examples.splitlines():
+        assert line.strip() in section(path)
+
+
+@pytest.mark.parametrize("path", EVERY)
+def test_json_is_described_where_there_is_json(path: str) -> None:
+    has = any("--json" in option.opts for option in options(EVERY[path]))
+    assert has == ("`--json`: " in section(path))
+
+
+def test_the_overview_says_what_the_commands_say() -> None:
+    for verb, (_, about) in COMMANDS.items():
+        assert (EVERY[verb].help or "").splitlines()[0] == about
+
+
+def test_the_page_has_no_command_that_does_not_exist() -> None:
+    assert set(re.findall(r"^#+ dvlite (.+)$", PAGE, re.M)) == set(EVERY)
+
+
+def test_every_setting_is_on_the_page() -> None:
+    for key in KEYS:
+        assert f"`{key}`" in PAGE
+
+
+def test_every_exit_code_is_on_the_page() -> None:
+    classes = [getattr(dvlite.errors, name) for name in dvlite.errors.__all__]
+    codes = {one.exit_code for one in classes if issubclass(one, DvliteError)}
+    for code in codes | {0, 1, 130}:
+        assert f"\n| {code} | " in PAGE
+
+
+def test_the_links_between_the_documents_lead_somewhere() -> None:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], []])
+def test_help_and_version_import_nothing_heavy(words: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from dvlite.cli.main import main\n"
+        f"try:\n    main({words!r})\nexcept SystemExit:\n    pass\n"
+        "heavy = {'blake3', 'zstandard', 'git', 'rich', 'fsspec', 'numpy', 'tomlkit'}\n"
+        "print('HEAVY', sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "HEAVY []" in done.stdout
