@@ -93,7 +93,10 @@ def load(path: str) -> StatIndex:
     body = mapped[_HEAD.size :]
     if magic != _MAGIC or version != _VERSION or xxh3_128_digest(body) != checksum:
         return StatIndex()
-    return StatIndex(dict(_read_blocks(body, count)))
+    try:
+        return StatIndex(dict(_read_blocks(body, count)))
+    except ValueError:
+        return StatIndex()
 
 
 def save(path: str, blocks: Iterable[tuple[bytes, Block]]) -> bool:
@@ -140,6 +143,8 @@ def is_settled(ctime_ns: int, now: int) -> bool:
 
 def _read_blocks(body: memoryview, count: int) -> Iterator[tuple[bytes, Block]]:
     start = count * _RECORD.size
+    if start > len(body):
+        raise ValueError("more folders than there is room for")
     for record in _RECORD.iter_unpack(body[:start]):
         sign, oid, size, files, _, path_length, names_length, entries = record
         names_at = start + path_length
@@ -161,3 +166,5 @@ def _read_blocks(body: memoryview, count: int) -> Iterator[tuple[bytes, Block]]:
             ),
         )
         start = end
+    if start != len(body):
+        raise ValueError("bytes behind the last folder")

@@ -1,0 +1,95 @@
+"""Settings: what may be written where, what is read, and that comments stay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dvlite.errors import FormatVersionError, ProjectError, UsageError
+from dvlite.workspace.config import FILE, check, check_url, edit, load, redact
+
+GOLDEN = 'dvlite = 1\n\n[core]\nremote = "store"\n\n[remote.store]\nurl = "/mnt/store"\n'
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / ".dvlite").mkdir()
+    return tmp_path
+
+
+def test_the_bytes_of_new_settings_never_change(root: Path) -> None:
+    changes: dict[str, str | None] = {"core.remote": "store", "remote.store.url": "/mnt/store"}
+    edit(str(root / FILE), changes, committed=True)
+    assert (root / FILE).read_text() == GOLDEN
+
+
+def test_comments_and_unknown_settings_survive_a_change(root: Path) -> None:
+    (root / FILE).write_text("# ours\ndvlite = 1\n[future]\nthing = 3 # kept\n")
+    edit(str(root / FILE), {"core.remote": "a"}, committed=True)
+    edit(str(root / FILE), {"core.remote": None}, committed=True)
+    assert (root / FILE).read_text().startswith("# ours\ndvlite = 1\n[future]\nthing = 3 # kept\n")
+    assert load(str(root), str(root / "none")).text("future.thing") == "3"
+
+
+def test_private_settings_win_and_are_nobody_elses(root: Path) -> None:
+    (root / FILE).write_text(GOLDEN)
+    private = root / "private" / "config.toml"
+    edit(str(private), {"remote.store.url": "/near", "core.fsync": "false"}, committed=False)
+    assert private.stat().st_mode & 0o077 == 0
+    config = load(str(root), str(private))
+    assert config.remotes()["store"].url == "/near"
+    assert config.get("core.fsync") is False
+    assert config.get("core.jobs") == 4
+
+
+@pytest.mark.parametrize(
+    "text", ["", "dvlite = 0\n", 'dvlite = "x"\n', "dvlite = [\n", "x = [1]\n"]
+)
+def test_what_is_no_settings_file_is_refused(root: Path, text: str) -> None:
+    (root / FILE).write_text(text)
+    with pytest.raises(ProjectError):
+        load(str(root), "/nowhere")
+
+
+def test_a_newer_version_is_refused(root: Path) -> None:
+    (root / FILE).write_text("dvlite = 2\n")
+    with pytest.raises(FormatVersionError):
+        load(str(root), "/nowhere")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "ftp://x/y", "simplecache::s3://b", "ext::sh -c x", "s3://a\n", "javascript:x://y\0"],
+)
+def test_places_that_a_remote_cannot_be_are_refused(url: str) -> None:
+    with pytest.raises(UsageError):
+        check_url(url)
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("core.nothing", "x"),
+        ("core.jobs", "0"),
+        ("core.fsync", "perhaps"),
+        ("cache.link", "reflink,teleport"),
+        ("cache.dir", "/x"),
+        ("remote.a.secret", "x"),
+        ("remote.a.key", "x"),
+        ("remote.a.aws_session_token", "x"),
+        ("remote.a.url", "https://me:word@host/x"),
+        ("remote../x.url", "/x"),
+        ("remote.a.bad option", "x"),
+    ],
+)
+def test_what_must_not_be_committed_is_refused(key: str, text: str) -> None:
+    with pytest.raises(UsageError):
+        check(key, text, private=False)
+
+
+def test_secrets_may_stay_in_one_clone_and_passwords_are_never_shown() -> None:
+    check("remote.a.secret", "x", private=True)
+    check("cache.dir", "/x", private=True)
+    assert redact("sftp://me:word@host/x") == "sftp://me:***@host/x"
+    assert redact("/a:b@c/d") == "/a:b@c/d"
