@@ -42,8 +42,8 @@ def command(
 ) -> None:
     """Fetch, then check out.
 
-    Brings the data of the pointers that git has. Your edits stay where the pointers say nothing new; where both changed, the paths are listed
-    and nothing is overwritten.
+    Brings the data of the pointers that git has. Your edits stay where the pointers say nothing
+    new; where both changed, the paths are listed and nothing is overwritten.
 
     \b
     Examples:

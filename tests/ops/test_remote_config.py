@@ -1,0 +1,80 @@
+"""remote, config and doctor, as people use them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.repositories import Repository
+
+
+@pytest.fixture(name="repository")
+def without_a_remote(repository: Repository) -> Repository:
+    repository.dvlite("remote", "remove", "store")
+    repository.git("commit", "-q", "-a", "--allow-empty", "-m", "no remote")
+    return repository
+
+
+def test_the_first_remote_becomes_the_default_and_is_committed(repository: Repository) -> None:
+    repository.dvlite("remote", "add", "near", str(repository.store))
+    repository.dvlite("remote", "add", "far", "s3://bucket/x")
+    assert repository.dvlite("remote", "default").out == "near\n"
+    assert ".dvlite/config.toml" in repository.git("diff", "--cached", "--name-only")
+    listed = json.loads(repository.dvlite("remote", "list", "--json").out)
+    assert [(one["name"], one["default"]) for one in listed] == [("far", False), ("near", True)]
+
+
+def test_a_relative_folder_counts_from_where_one_is(repository: Repository) -> None:
+    (repository.path / "sub").mkdir()
+    repository.dvlite("remote", "add", "near", "../../elsewhere", "-C", "sub")
+    assert repository.dvlite("config", "remote.near.url").out == "../elsewhere\n"
+    repository.add_and_commit({"f": b"1"}, "f")
+    repository.dvlite("push")
+    assert (repository.path.parent / "elsewhere" / "dvlite.json").exists()
+
+
+def test_renaming_and_removing_take_options_and_secrets_along(repository: Repository) -> None:
+    repository.dvlite("remote", "add", "a", "s3://bucket")
+    repository.dvlite("config", "remote.a.endpoint_url", "http://127.0.0.1:1")
+    repository.dvlite("config", "--local", "remote.a.secret", "hush")
+    repository.dvlite("remote", "rename", "a", "b")
+    settings = repository.dvlite("config").out
+    assert "remote.b.endpoint_url" in settings and "remote.b.secret = ***" in settings
+    assert "remote.a" not in settings and "core.remote = b" in settings
+    repository.dvlite("remote", "remove", "b")
+    assert "remote" not in repository.dvlite("config").out
+
+
+def test_secrets_are_neither_committed_nor_shown(repository: Repository) -> None:
+    repository.dvlite("config", "remote.a.secret", "hush", code=2)
+    repository.dvlite("config", "--local", "remote.a.secret", "hush")
+    shown = repository.dvlite("config").out + repository.dvlite("config", "--json").out
+    assert "hush" not in shown
+    assert "hush" not in (repository.path / ".dvlite" / "config.toml").read_text()
+
+
+def test_a_setting_that_is_not_set_exits_with_1(repository: Repository) -> None:
+    assert repository.dvlite("config", "core.remote", code=1).out == ""
+    assert repository.dvlite("config", "core.jobs").out == "4\n"
+
+
+def test_show_tells_what_a_remote_holds(repository: Repository) -> None:
+    repository.dvlite("remote", "add", "near", str(repository.store))
+    assert "nothing was pushed" in repository.dvlite("remote", "show").out
+    repository.add_and_commit({"f": b"1" * 300_000}, "f")
+    repository.dvlite("push")
+    state = json.loads(repository.dvlite("remote", "show", "--json").out)
+    assert state["made"] and state["packs"] == 2 and state["segments"] == 1
+
+
+def test_doctor_finds_nothing_in_a_new_project_and_names_what_is_wrong(
+    repository: Repository,
+) -> None:
+    repository.add_and_commit({"f": b"1"}, "f")
+    repository.dvlite("doctor")
+    (repository.path / "f.dvl").write_text("nonsense\n")
+    repository.dvlite("remote", "add", "lost", "/proc/nowhere/x")
+    found = json.loads(repository.dvlite("doctor", "--json", code=1).out)
+    problems = [one["text"] for one in found if one["grade"] == "problem"]
+    assert any("f.dvl is not a valid pointer" in text for text in problems)
