@@ -743,3 +743,35 @@ def test_status_works_where_git_s_folder_cannot_be_written(repository: Repositor
     finally:
         subprocess.run(undo, check=True)
     assert repository.read("data/a") == b"b"
+
+
+def test_files_that_only_the_user_knows_survive_the_folder_around_them(
+    repository: Repository,
+) -> None:
+    repository.commit("before")
+    repository.write({".dvliteignore": b"*.tmp\n"})
+    repository.add_and_commit({"data/a": b"a", "data/sub/b": b"b"}, "data")
+    repository.write({"data/sub/x.tmp": b"mine"})
+    repository.git("checkout", "-q", "HEAD~1")
+    repository.dvlite("checkout")
+    assert repository.read("data/sub/x.tmp") == b"mine"
+    assert not (repository.path / "data" / "a").exists()
+    repository.git("checkout", "-q", "-")
+    repository.dvlite("checkout", "data")
+    assert repository.read("data/a") == b"a" and repository.read("data/sub/x.tmp") == b"mine"
+
+
+def test_a_folder_that_a_file_replaces_keeps_what_only_the_user_knows(
+    repository: Repository,
+) -> None:
+    repository.write({".dvliteignore": b"*.tmp\n"})
+    repository.add_and_commit({"data": b"a file"}, "data")
+    (repository.path / "data").unlink()
+    repository.add_and_commit({"data/a": b"a"}, "data")
+    repository.write({"data/x.tmp": b"mine"})
+    repository.git("checkout", "-q", "HEAD~1")
+    assert "only you have" in repository.dvlite("checkout", code=5).err
+    assert repository.read("data/x.tmp") == b"mine"
+    (repository.path / "data" / "x.tmp").unlink()
+    repository.dvlite("checkout")
+    assert repository.read("data") == b"a file"

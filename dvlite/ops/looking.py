@@ -140,7 +140,7 @@ class Looker:
     ) -> Here:
         files = self._single_files()
         here = _stat_of(found)
-        if stat.S_ISFIFO(here[0]) or stat.S_ISSOCK(here[0]) or stat.S_ISBLK(here[0]):
+        if not stat.S_ISREG(here[0]) and not stat.S_ISLNK(here[0]):
             return Here(path, failed=((b"", "neither a file nor a folder"),))
         old = None if self.forget else files.get(os.fsencode(path))
         if old is not None and old.stat_columns().tolist() == list(here):

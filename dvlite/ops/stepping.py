@@ -89,7 +89,7 @@ def plan_step(
         name, why = here.failed[0]
         raise PathError(f"{path}{'/' if name else ''}{os.fsdecode(name)}: {why}")
     if target is None:
-        return _plan_removal(here, ours)
+        return _plan_removal(looker, here, ours)
     if here.pointer is None:
         return Step(path, "make", here, target)
     if here.pointer.same_content(target):
@@ -99,16 +99,34 @@ def plan_step(
     is_edit = not any(here.pointer.same_content(one) for one in ours)
     if is_edit and rule.keep_edits and ours and ours[0].same_content(target):
         return Step(path, "none", here, target, kept=(b"",))
-    lost = (b"",) if is_edit else ()
-    return Step(path, "replace", here, target, lost=lost)
+    if here.pointer.kind == "file":
+        return Step(path, "replace", here, target, lost=(b"",) if is_edit else ())
+    plan = _removal_of(looker, here, ours)
+    lost = tuple(plan.lost)
+    if rule.force and (lost or plan.extra):
+        plan, lost = _removal_of(looker, here, [here.pointer]), (b"",)
+    return Step(path, "replace", here, target, plan, lost)
 
 
-def _plan_removal(here: Here, ours: list[Pointer]) -> Step:
+def _plan_removal(looker: Looker, here: Here, ours: list[Pointer]) -> Step:
+    """What was ours goes with its pointer; with edits in it, all of it stays."""
     if here.pointer is None:
         return Step(here.path, "none", here, None)
-    if any(here.pointer.same_content(one) for one in ours):
-        return Step(here.path, "remove", here, None)
-    return Step(here.path, "leave", here, None, kept=(b"",))
+    if here.pointer.kind == "file":
+        is_ours = any(here.pointer.same_content(one) for one in ours)
+        return Step(here.path, "remove" if is_ours else "leave", here, None)
+    plan = _removal_of(looker, here, ours)
+    if plan.lost or not plan.remove:
+        return Step(here.path, "leave", here, None, kept=tuple(plan.lost))
+    return Step(here.path, "remove", here, None, plan, extra=tuple(plan.extra))
+
+
+def _removal_of(looker: Looker, here: Here, ours: list[Pointer]) -> Plan:
+    """How to remove a folder, but nothing in it that only the user knows."""
+    assert here.pointer is not None
+    trees = [one.oid for one in ours if one.kind == "tree"]
+    read = _cached(here.reader(looker.cache.read_tree))
+    return plan_folder(Sides(here.pointer.oid, None, trees, read))
 
 
 def _plan_folder(
@@ -221,6 +239,11 @@ class Stepper:
             return
         self._check_content(step.target)
         self._remove(step)
+        if os.path.lexists(self.project.absolute(step.path)):
+            raise ConflictError(
+                f"{step.path} is in the way: it holds files that only you have",
+                "move them away, then check out again",
+            )
         self._make(replace(step, here=Here(step.path)))
 
     def _check_content(self, target: Pointer) -> None:
@@ -233,14 +256,17 @@ class Stepper:
             self.looker.cache.read(missing[0].oid)
 
     def _remove(self, step: Step) -> None:
-        """Moves the data aside at once, then deletes it."""
-        self._refuse_changed(step)
-        aside = temporary_name(self.scratch, "old-")
-        os.rename(self.project.absolute(step.path), aside)
-        if os.path.isdir(aside) and not os.path.islink(aside):
-            shutil.rmtree(aside)
+        """Removes what dvlite knows; what only the user knows stays, and its folder with it."""
+        absolute = self.project.absolute(step.path)
+        if step.here.snapshot is None:
+            self._refuse_changed(step)
+            os.unlink(absolute)
         else:
-            os.unlink(aside)
+            read = _cached(step.here.reader(self.looker.cache.read_tree))
+            blocks = step.here.snapshot.blocks
+            change_folder(self._target(step), step.plan, None, read, blocks)
+            with suppress(OSError):  # not empty
+                os.rmdir(absolute)
         with suppress(FileNotFoundError):
             os.unlink(self.project.stat_index_path(step.path))
 

@@ -151,9 +151,10 @@ def _block(oid: bytes, entries: list[Entry], stats: array[int], now: int) -> Blo
 
 
 def change_folder(
-    target: Target, plan: Plan, root: bytes, read: ReadTree, blocks: Blocks
+    target: Target, plan: Plan, root: bytes | None, read: ReadTree, blocks: Blocks
 ) -> Blocks:
-    """Carries out a plan; returns the stat index with the new files in it.
+    """Carries out a plan; returns the stat index with the new files in it. `root` is None where
+    nothing of the folder is to stay.
 
     `blocks` is what the plan was made from: a file that is not as it says any more has been
     edited since, and stops the rest.
@@ -241,13 +242,13 @@ def _remove(folder: int, name: bytes, path: bytes, blocks: Blocks) -> None:
     os.unlink(name, dir_fd=folder)
 
 
-def _prune(top: int, removed: Iterable[bytes], root: bytes, read: ReadTree) -> None:
+def _prune(top: int, removed: Iterable[bytes], root: bytes | None, read: ReadTree) -> None:
     """Removes folders that became empty and that the tree does not have."""
     parents = {path.rpartition(b"/")[0] for path in removed}
     while parents:
         above = set()
         for path in sorted(parents - {b""}, reverse=True):
-            entry = find(read, root, path)
+            entry = find(read, root, path) if root is not None else None
             if entry is not None and entry.kind == Kind.TREE:
                 continue
             with _folder_of(top, path, create=False) as (folder, name), suppress(OSError):

@@ -43,11 +43,12 @@ class Plan:
 class Sides:
     """What is compared: the workspace's tree, the pointer's, and what is ours to replace.
 
-    `ours`: trees this workspace was in step with (first the base). `read` reads all of them.
+    `target` is None where the pointer is gone. `ours`: trees this workspace was in step with
+    (first the base). `read` reads all of them.
     """
 
     here: bytes
-    target: bytes
+    target: bytes | None
     ours: Sequence[bytes]
     read: ReadTree
 
