@@ -102,8 +102,8 @@ def plan_step(
     if here.pointer.kind == "file":
         return Step(path, "replace", here, target, lost=(b"",) if is_edit else ())
     plan = _removal_of(looker, here, ours)
-    lost = tuple(plan.lost)
-    if rule.force and (lost or plan.extra):
+    lost = (*plan.lost, *plan.extra)
+    if rule.force and lost:
         plan, lost = _removal_of(looker, here, [here.pointer]), (b"",)
     return Step(path, "replace", here, target, plan, lost)
 
