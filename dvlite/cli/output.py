@@ -17,11 +17,14 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dvlite.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from dvlite.cli.livebar import LiveBar
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
@@ -31,7 +34,6 @@ _PLAIN_EVERY_S = 30.0
 _DRAW_EVERY_S = 0.1
 # Work that ends within this is not worth a line that flashes up.
 _SILENT_FIRST_S = 0.4
-_CLEAR = "\r\x1b[K"
 
 
 def say(text: str = "", *, colour: str | None = None) -> None:
@@ -157,12 +159,12 @@ class _Line:
     """The state of the work, drawn now and then. Callable from any thread."""
 
     def __init__(self, terminal: bool) -> None:
+        self._interval = _DRAW_EVERY_S if terminal else _PLAIN_EVERY_S
         self._terminal = terminal
         self._lock = threading.Lock()
-        self._begun = self._phase_begun = time.monotonic()
-        self._drawn_at = self._begun
+        self._begun = self._phase_begun = self._drawn_at = time.monotonic()
         self._phase = ""
-        self._drawn = False
+        self._bar: LiveBar | None = None
 
     def tell(
         self,
@@ -182,44 +184,35 @@ class _Line:
             if now - self._begun < _SILENT_FIRST_S or now - self._drawn_at < self._interval:
                 return
             self._drawn_at = now
-            self._draw(self._text(now, files, size_bytes, total_files, total_bytes))
-
-    @property
-    def _interval(self) -> float:
-        return _DRAW_EVERY_S if self._terminal else _PLAIN_EVERY_S
+            done = _of(f"{files:,}", total_files and count(total_files, "file"), " files")
+            if self._terminal:
+                self._draw(phase, done, size_bytes, total_bytes)
+            else:
+                rate = size_bytes / max(now - self._phase_begun, 0.001)
+                click.echo(_plain_line(phase, done, size_bytes, total_bytes, rate), err=True)
 
     def clear(self) -> None:
-        """Takes the live line away."""
-        if self._drawn and self._terminal:
-            click.echo(_CLEAR, nl=False, err=True)
+        """Takes the live bar away."""
+        with self._lock:
+            if self._bar is not None:
+                self._bar.stop()
 
-    def _draw(self, text: str) -> None:
-        self._drawn = True
-        if self._terminal:
-            width = max(20, _columns() - 1)
-            click.echo(_CLEAR + text[:width], nl=False, err=True)
-        else:
-            click.echo(text, err=True)
+    def _draw(self, phase: str, files: str, size_bytes: int, total_bytes: int | None) -> None:
+        if self._bar is None:
+            from dvlite.cli.livebar import LiveBar  # 60 ms that only long work pays
 
-    def _text(
-        self,
-        now: float,
-        files: int,
-        size_bytes: int,
-        total_files: int | None,
-        total_bytes: int | None,
-    ) -> str:
-        elapsed = max(now - self._phase_begun, 0.001)
-        parts = [
-            f"{self._phase}: "
-            + _of(f"{files:,}", total_files and count(total_files, "file"), " files")
-        ]
-        parts.append(_of(size(size_bytes), total_bytes and size(total_bytes), ""))
-        parts.append(f"{size(int(size_bytes / elapsed))}/s")
-        if total_bytes and size_bytes:
-            left = (total_bytes - size_bytes) / (size_bytes / elapsed)
-            parts.append(f"{_duration(left)} left")
-        return ", ".join(parts)
+            self._bar = LiveBar()
+        self._bar.show(phase, files, size_bytes, total_bytes)
+
+
+def _plain_line(
+    phase: str, files: str, size_bytes: int, total_bytes: int | None, rate: float
+) -> str:
+    parts = [f"{phase}: {files}", _of(size(size_bytes), total_bytes and size(total_bytes), "")]
+    parts.append(f"{size(int(rate))}/s")
+    if total_bytes and rate:
+        parts.append(f"{_duration((total_bytes - size_bytes) / rate)} left")
+    return ", ".join(parts)
 
 
 def _of(done: str, total: str | int | None, unit: str) -> str:
@@ -232,9 +225,3 @@ def _duration(seconds: float) -> str:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _columns() -> int:
-    import shutil
-
-    return shutil.get_terminal_size().columns

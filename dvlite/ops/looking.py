@@ -68,6 +68,7 @@ class Looker:
     _files_changed: bool = False
     _now: int = 0
     _read_bytes: int = 0
+    _expected_bytes: int = 0
 
     @property
     def cache(self) -> Cache:
@@ -155,6 +156,7 @@ class Looker:
 
     def _take(self, path: str, absolute: str, here: Stat, old: Block | None) -> Here:
         folder, name = os.path.split(os.fsencode(absolute))
+        self._expected_bytes += here[1]
         with taking(self.cache, self.keep, self._told) as taker:
             result = taker.take(Batch(folder, 0, [name], [here]))[0]
         if result is None:
@@ -170,7 +172,7 @@ class Looker:
 
     def _told(self, size: int) -> None:
         self._read_bytes += size
-        self.progress(self.phase, 0, self._read_bytes)
+        self.progress(self.phase, 0, self._read_bytes, None, self._expected_bytes)
 
     def _note(self, path: str, taken: Taken) -> None:
         numbers = list(taken.stat)
