@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from dvlite.errors import CorruptError, PathError
 from dvlite.storage.cache import Cache, Place
+from dvlite.storage.chunker import SMALL_BYTES
 from dvlite.storage.codec import unpack_frame
 from dvlite.storage.directwrite import DirectWriter
 from dvlite.storage.oid import hash_bytes, to_text
@@ -73,7 +74,7 @@ class FileWriter:
     def _write(self, folder: int, item: NewFile, place: Place | None, depth: int) -> Stat:
         if item.kind == Kind.LINK:
             return self._write_link(folder, item, depth)
-        if place is not None and place.row is None:
+        if place is not None and place.row is None and os.stat(place.path).st_size >= SMALL_BYTES:
             return self._write_large(folder, item, place.path)
         data = self._read(item, place)
         descriptor = os.open(item.name, _CREATE, _mode(item.kind), dir_fd=folder)
