@@ -11,7 +11,6 @@ import stat
 from array import array
 from dataclasses import dataclass
 
-from dvlite.errors import MissingError
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.cache import Cache
@@ -206,17 +205,6 @@ def entry_of(pointer: Pointer) -> Entry:
     if pointer.kind == "tree":
         return Entry(b"", Kind.TREE, pointer.oid, pointer.size, pointer.files)
     return Entry(b"", Kind.EXEC if pointer.executable else Kind.FILE, pointer.oid, pointer.size)
-
-
-def need_pointer(here: Here) -> Pointer:
-    """What is at a path.
-
-    Raises:
-        MissingError: nothing is there.
-    """
-    if here.pointer is None:
-        raise MissingError(f"{here.path} is not in the workspace", "bring it: dvlite checkout")
-    return here.pointer
 
 
 def _is_news(index: StatIndex, snapshot: Snapshot) -> bool:

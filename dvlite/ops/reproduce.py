@@ -125,8 +125,3 @@ def _restore(
                 "the disk or memory may be faulty; try again",
             )
         result.restored.append(Restored(step.path, step.target))
-
-
-def is_complete(result: ReproduceResult) -> bool:
-    """Whether all of the commit's data could be had."""
-    return not result.checked_out.missing and not result.checked_out.damaged

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from dvlite.errors import CorruptError, MissingError
 from dvlite.storage.codec import unpack_frame
 from dvlite.storage.oid import hash_bytes, hash_tree, to_text
-from dvlite.storage.row import Row, RowKind
+from dvlite.storage.row import Row
 from dvlite.storage.segment import Segment, open_bytes
 from dvlite.storage.tree import Tree, decode
 
@@ -220,11 +220,6 @@ class Cache:
                     self._packs[path] = LocalPack(path, _map(os.path.join(self.packs_folder, name)))
                     found = True
         return found
-
-
-def is_tree_row(row: Row) -> bool:
-    """Whether a row of a cache pack is a tree's."""
-    return row.kind == RowKind.TREE
 
 
 def _map(path: str) -> Segment:

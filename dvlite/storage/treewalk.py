@@ -79,21 +79,6 @@ def _find_name(read: ReadTree, oid: bytes, name: bytes) -> Entry | None:
     return None
 
 
-def tree_oids(read: ReadTree, oid: bytes) -> Iterator[tuple[bytes, Tree]]:
-    """Every distinct tree (parts too) reachable from one, children before parents."""
-    seen: set[bytes] = set()
-    stack: list[tuple[bytes, Tree | None]] = [(oid, None)]
-    while stack:
-        current, tree = stack.pop()
-        if tree is not None:
-            yield current, tree
-        elif current not in seen:
-            seen.add(current)
-            tree = read(current)
-            stack.append((current, tree))
-            stack.extend((entry.oid, None) for entry in tree if entry.kind >= Kind.TREE)
-
-
 def diff(
     read: ReadTree, old: bytes | None, new: bytes | None, prefix: bytes = b""
 ) -> Iterator[Change]:

@@ -19,7 +19,7 @@ from dvlite.storage.treewalk import MAX_DEPTH
 from dvlite.workspace.ignorefile import NAME as IGNORE_FILE
 from dvlite.workspace.ignorefile import Ignore
 from dvlite.workspace.pointer import fold
-from dvlite.workspace.statindex import STAT_WIDTH, UNTRUSTED, Block, StatIndex, signature
+from dvlite.workspace.statindex import STAT_WIDTH, Block, StatIndex, signature
 
 # Names that end git's or dvlite's own territory, in the ways file systems spell them.
 _NESTED = re.compile(rb"(?i)(?:\A|\0)(?:\.git|git~1|\.dvlite)(?:\0|\Z)")
@@ -219,17 +219,3 @@ class Scanner:
     def _show(self, path: bytes) -> str:
         inside = os.fsdecode(path)
         return f"{self.prefix}/{inside}" if inside else self.prefix
-
-
-def untrusted(block: Block) -> Block:
-    """A block that will be compared entry by entry next time."""
-    return Block(
-        UNTRUSTED,
-        block.oid,
-        block.size,
-        block.files,
-        block.names,
-        block.kinds,
-        block.stats,
-        block.oids,
-    )
