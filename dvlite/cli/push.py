@@ -80,15 +80,14 @@ def _confirmed(project: Any, remote: str | None) -> bool:
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    from dvlite.ops.remotes import changed_url, chosen_names
-    from dvlite.workspace.config import redact
+    from dvlite.ops.remotes import changed_url, chosen_names, place_of
 
     name = chosen_names(project, [remote] if remote else [])[0]
     before = changed_url(project, name)
     if before is None:
         return False
-    warn(f"the remote {name} was {redact(before)} before")
-    return click.confirm(f"push to {redact(project.remote_url(name))}?", err=True)
+    warn(f"the remote {name} was {before} before")
+    return click.confirm(f"push to {place_of(project, name)}?", err=True)
 
 
 def _show(result: PushResult, dry_run: bool) -> None:

@@ -11,6 +11,7 @@ from dvlite.ops.remotes import (
     chosen_names,
     clone_id,
     open_named,
+    place_of,
     project_id,
     record_contact,
     remember_url,
@@ -108,7 +109,7 @@ def refuse_changed_url(project: Project, name: str, accepted: bool) -> None:
     before = changed_url(project, name)
     if before is not None and not accepted:
         raise ConflictError(
-            f"the remote {name} now points to {project.remote_url(name)}, before to {before}",
+            f"the remote {name} now points to {place_of(project, name)}, before to {before}",
             "if that is right, confirm it once: dvlite push --yes",
         )
 

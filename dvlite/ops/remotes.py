@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,10 @@ from dvlite.errors import MissingError, RemoteError, UsageError
 from dvlite.project import Project
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.remote import Remote, open_url
+from dvlite.workspace.config import redact
+
+# `s3://bucket` is another place when a commit brings another endpoint_url with it.
+_LEADS = re.compile("endpoint|host|proxy|account_name|url", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +71,28 @@ def open_named(project: Project, name: str, create: bool = False) -> Remote:
     return open_url(name, project.remote_url(name), dict(settings.options), create)
 
 
+def place_of(project: Project, name: str) -> str:
+    """Where a remote's data goes: its URL, and the options that could lead elsewhere."""
+    options = project.config.remotes()[name].options
+    leading = [f"{option}={text}" for option, text in options if _LEADS.search(option)]
+    return " ".join([redact(project.remote_url(name)), *leading])
+
+
 def changed_url(project: Project, name: str) -> str | None:
     """The URL this clone used before, if it is another than the configured one now.
 
     A committed URL arrives with a pull: data must not be sent to a new place unasked.
     """
     before = _known_urls(project).get(name)
-    return before if before is not None and before != project.remote_url(name) else None
+    return before if before is not None and before != place_of(project, name) else None
 
 
 def remember_url(project: Project, name: str) -> None:
     """Records the URL as the one this clone uses."""
     known = _known_urls(project)
-    url = project.remote_url(name)
-    if known.get(name) != url:
-        known[name] = url
+    place = place_of(project, name)
+    if known.get(name) != place:
+        known[name] = place
         data = json.dumps(known, indent=1, sort_keys=True).encode()
         with suppress(OSError):  # a read-only .git must not stop a fetch
             publish(_private(project, "remote-urls.json"), data)

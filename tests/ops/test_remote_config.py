@@ -78,3 +78,14 @@ def test_doctor_finds_nothing_in_a_new_project_and_names_what_is_wrong(
     found = json.loads(repository.dvlite("doctor", "--json", code=1).out)
     problems = [one["text"] for one in found if one["grade"] == "problem"]
     assert any("f.dvl is not a valid pointer" in text for text in problems)
+
+
+def test_another_endpoint_is_another_place_and_has_to_be_confirmed(repository: Repository) -> None:
+    repository.dvlite("remote", "add", "near", str(repository.store))
+    repository.add_and_commit({"f": b"1"}, "f")
+    repository.dvlite("push")
+    repository.dvlite("config", "remote.near.endpoint_url", "http://elsewhere.example")
+    refused = repository.dvlite("push", code=5)
+    assert "endpoint_url=http://elsewhere.example" in refused.err and "--yes" in refused.err
+    repository.dvlite("push", "--yes")
+    repository.dvlite("push")
