@@ -775,3 +775,17 @@ def test_a_folder_that_a_file_replaces_keeps_what_only_the_user_knows(
     (repository.path / "data" / "x.tmp").unlink()
     repository.dvlite("checkout")
     assert repository.read("data") == b"a file"
+
+
+def test_add_fills_a_cache_that_was_lost_from_the_workspace(repository: Repository) -> None:
+    files = {f"data/{number}": b"%d" % number for number in range(100)}
+    repository.add_and_commit({**files, "one": b"1" * 200_000}, "data", "one")
+    shutil.rmtree(repository.path / ".git" / "dvlite" / "cache")
+    assert "not in the cache" in repository.dvlite("status").out
+    repository.dvlite("add", "data", "one")
+    assert "not in the cache" not in repository.dvlite("status").out
+    repository.dvlite("push")
+    repository.share()
+    clone = repository.clone("clone")
+    clone.dvlite("pull")
+    assert clone.data() == repository.data()

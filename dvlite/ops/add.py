@@ -227,10 +227,10 @@ class _Adding:
         return here
 
     def _is_cached(self, here: Here, before: Pointer | None) -> bool:
-        """Whether what is new against the pointer, and was not just taken up, is in the cache."""
+        """Whether the cache has what was not just taken up: the workspace may be the only copy."""
         assert here.pointer is not None
         if before is not None and here.pointer.oid == before.oid:
-            return True
+            return not missing_files(self.looker, before)
         cache = self.looker.cache
         if here.snapshot is None:
             return cache.has(here.pointer.oid)
