@@ -59,6 +59,16 @@ def test_damage_anywhere_makes_it_empty(tmp_path: Path, at: int) -> None:
     assert index.blocks == StatIndex().blocks
 
 
+def test_an_index_of_a_newer_version_is_empty(tmp_path: Path) -> None:
+    newer = GOLDEN[:7] + b"\x02" + GOLDEN[8:]  # the checksum covers what follows the head
+    (tmp_path / "index").write_bytes(newer)
+    assert not load(str(tmp_path / "index")).blocks
+
+
+def test_an_index_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    assert not load(str(tmp_path / "index")).blocks
+
+
 @pytest.mark.parametrize("length", [0, 1, 31, 32, 40, len(GOLDEN) - 1])
 def test_a_cut_index_is_empty(tmp_path: Path, length: int) -> None:
     (tmp_path / "index").write_bytes(GOLDEN[:length])
