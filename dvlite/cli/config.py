@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from dvlite.cli.options import Common, common, json_option
 from dvlite.cli.output import emit_json, note, say
+
+if TYPE_CHECKING:
+    from dvlite.workspace.config import Config
 
 
 @click.command()
@@ -13,10 +18,17 @@ from dvlite.cli.output import emit_json, note, say
 @click.argument("value", required=False)
 @click.option("--local", is_flag=True, help="For this clone only; nothing is committed.")
 @click.option("--unset", is_flag=True, help="Remove the setting.")
+@click.option("--list", "as_list", is_flag=True, help="Show all that are set, as without KEY.")
 @json_option
 @common
 def command(
-    common: Common, key: str | None, value: str | None, local: bool, unset: bool, as_json: bool
+    common: Common,
+    key: str | None,
+    value: str | None,
+    local: bool,
+    unset: bool,
+    as_list: bool,
+    as_json: bool,
 ) -> None:
     """Show or change settings.
 
@@ -32,31 +44,44 @@ def command(
       dvlite config --unset cache.link
     """
     from dvlite.errors import UsageError
-    from dvlite.ops.config import change, shown, value_of
+    from dvlite.ops.config import change
 
-    if key is None and (unset or local):
+    if as_list and (key is not None or unset):
+        raise UsageError("--list takes no setting and changes none")
+    if key is None and (unset or (local and not as_list)):
         raise UsageError("name the setting", "dvlite config --unset KEY")
     if unset and value is not None:
         raise UsageError("--unset takes no value")
     project = common.project()
-    config = project.config
     if key is None:
-        found = {one: shown(config, one, text) for one, text in config.everything().items()}
-        if as_json:
-            emit_json({one: {"value": found[one], "local": one in config.private} for one in found})
-            return
-        for one in sorted(found):
-            say(f"{one} = {found[one]}" + ("  (this clone only)" if one in config.private else ""))
-        return
-    if unset or value is not None:
+        _show_all(project.config, local, as_json)
+    elif unset or value is not None:
         change(project, {key: value}, local)
         if not common.quiet and not local:
             note(".dvlite/config.toml is staged: git commit")
-        return
-    current = value_of(config, key)
+    else:
+        _show_one(project.config, key, as_json)
+
+
+def _show_all(config: Config, local: bool, as_json: bool) -> None:
+    from dvlite.ops.config import shown
+
+    everything = config.private if local else config.everything()
+    found = {key: shown(key, everything[key]) for key in sorted(everything)}
     if as_json:
-        emit_json({key: None if current is None else shown(config, key, current)})
-    elif current is not None:
-        say(shown(config, key, current))
-    if current is None:
+        emit_json({key: {"value": found[key], "local": key in config.private} for key in found})
+        return
+    for key, text in found.items():
+        say(f"{key} = {text}" + ("  (this clone only)" if key in config.private else ""))
+
+
+def _show_one(config: Config, key: str, as_json: bool) -> None:
+    from dvlite.ops.config import shown, value_of
+
+    text = value_of(config, key)
+    if as_json:
+        emit_json({key: None if text is None else shown(key, text)})
+    elif text is not None:
+        say(shown(key, text))
+    if text is None:
         raise SystemExit(1)

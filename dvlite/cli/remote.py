@@ -110,7 +110,7 @@ def show_command(common: Common, name: str | None, as_json: bool) -> None:
         return
     say(f"{state.name}: {redact(state.url)}" + (" (the default)" if state.is_default else ""))
     for option, text in state.options:
-        say(f"  {option} = {shown(project.config, f'remote.{state.name}.{option}', text)}")
+        say(f"  {option} = {shown(f'remote.{state.name}.{option}', text)}")
     if state.problem is not None:
         say(f"  cannot be used now: {state.problem}", colour="red")
     elif not state.made:
@@ -138,9 +138,10 @@ def rename_command(common: Common, old: str, new: str) -> None:
     """
     from dvlite.ops.remote import rename_remote
 
-    rename_remote(common.project(), old, new)
+    committed = rename_remote(common.project(), old, new)
     if not common.quiet:
         say(f"renamed {old} to {new}")
+        _note_staged(not committed)
 
 
 @command.command("default")
@@ -181,9 +182,10 @@ def remove_command(common: Common, name: str) -> None:
     """
     from dvlite.ops.remote import remove_remote
 
-    remove_remote(common.project(), name)
+    committed = remove_remote(common.project(), name)
     if not common.quiet:
         say(f"removed {name}; what is stored there stays")
+        _note_staged(not committed)
 
 
 def _note_staged(local: bool) -> None:
@@ -192,15 +194,15 @@ def _note_staged(local: bool) -> None:
 
 
 def _to_json(state: RemoteState, asked: bool) -> dict[str, Any]:
-    from dvlite.workspace.config import is_secret, redact
+    from dvlite.ops.config import shown
+    from dvlite.workspace.config import redact
 
     described: dict[str, Any] = {
         "name": state.name,
         "url": redact(state.url),
         "default": state.is_default,
         "options": {
-            option: "***" if is_secret(f"remote.{state.name}.{option}") else text
-            for option, text in state.options
+            option: shown(f"remote.{state.name}.{option}", text) for option, text in state.options
         },
         "last_contact": state.last_contact_s,
     }

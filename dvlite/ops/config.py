@@ -6,16 +6,21 @@ from collections.abc import Mapping
 
 from dvlite.errors import UsageError
 from dvlite.project import Project
-from dvlite.workspace.config import FILE, KEYS, Config, check, edit, is_secret, split_remote_key
+from dvlite.workspace.config import (
+    FILE,
+    KEYS,
+    Config,
+    check,
+    edit,
+    is_secret,
+    redact,
+    split_remote_key,
+)
 
 
-def shown(config: Config, key: str, text: str) -> str:
+def shown(key: str, text: str) -> str:
     """A setting's value as it may be shown: no secrets."""
-    from dvlite.workspace.config import redact
-
-    if is_secret(key):
-        return "***"
-    return redact(text) if key.startswith("remote.") and key.endswith(".url") else text
+    return "***" if is_secret(key) else redact(text)
 
 
 def value_of(config: Config, key: str) -> str | None:

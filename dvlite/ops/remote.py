@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dvlite.errors import ConflictError, DvliteError
@@ -17,6 +18,7 @@ from dvlite.workspace.config import (
     check_url,
     is_local,
     need_remote,
+    redact,
 )
 
 
@@ -50,7 +52,7 @@ def add_remote(
     known = project.config.remotes()
     if name in known and not force:
         raise ConflictError(
-            f"there is a remote {name} already: {known[name].url}",
+            f"there is a remote {name} already: {redact(known[name].url)}",
             "choose another name, or replace it: --force",
         )
     changes: dict[str, str | None] = {f"remote.{name}.url": url}
@@ -58,6 +60,8 @@ def add_remote(
     if becomes_default:
         changes["core.remote"] = name
     change(project, changes, local)
+    if not local and f"remote.{name}.url" in project.config.private:  # or it would still win
+        change(project, {f"remote.{name}.url": None}, local=True)
     return becomes_default
 
 
@@ -69,37 +73,52 @@ def stored_url(project: Project, url: str, started_in: str) -> str:
     return os.path.relpath(absolute, project.root)
 
 
-def rename_remote(project: Project, old: str, new: str) -> None:
-    """Renames a remote with all its options, in both files, and the default with it."""
+def rename_remote(project: Project, old: str, new: str) -> bool:
+    """Renames a remote with all its options, in both files, and the default with it; whether
+    the committed settings changed."""
     need_remote(project.config, old)
     check_remote_name(new)
     if new in project.config.remotes():
         raise ConflictError(f"there is a remote {new} already", "choose another name")
-    for local in (False, True):
-        settings = project.config.private if local else project.config.committed
+
+    def renamed(settings: Mapping[str, str]) -> dict[str, str | None]:
         changes: dict[str, str | None] = {}
-        for key, text in settings.items():
-            if key.startswith(f"remote.{old}."):
-                changes[key] = None
-                changes[f"remote.{new}." + key[len(f"remote.{old}.") :]] = text
+        for key, option in _options_of(settings, old):
+            changes |= {key: None, f"remote.{new}.{option}": settings[key]}
         if settings.get("core.remote") == old:
             changes["core.remote"] = new
-        if changes:
-            change(project, changes, local)
+        return changes
+
+    return _change_both(project, renamed)
 
 
-def remove_remote(project: Project, name: str) -> None:
-    """Forgets a remote; what is stored there stays."""
+def remove_remote(project: Project, name: str) -> bool:
+    """Forgets a remote; what is stored there stays. Whether the committed settings changed."""
     need_remote(project.config, name)
-    for local in (False, True):
-        settings = project.config.private if local else project.config.committed
-        gone: dict[str, str | None] = {
-            key: None for key in settings if key.startswith(f"remote.{name}.")
-        }
-        if settings.get("core.remote") == name:
-            gone["core.remote"] = None
-        if gone:
-            change(project, gone, local)
+
+    def without(settings: Mapping[str, str]) -> dict[str, str | None]:
+        gone: dict[str, str | None] = {key: None for key, _ in _options_of(settings, name)}
+        return gone | ({"core.remote": None} if settings.get("core.remote") == name else {})
+
+    return _change_both(project, without)
+
+
+def _options_of(settings: Mapping[str, str], name: str) -> list[tuple[str, str]]:
+    """The keys of a remote's options, and the options. (Another's name may go on after a dot.)"""
+    keys = [(key, *key.rpartition(".")[::2]) for key in settings]
+    return [(key, option) for key, head, option in keys if head == f"remote.{name}"]
+
+
+def _change_both(
+    project: Project, changes: Callable[[Mapping[str, str]], dict[str, str | None]]
+) -> bool:
+    """Changes what is committed first: that may be refused, and nothing has happened then."""
+    committed, private = changes(project.config.committed), changes(project.config.private)
+    if committed:
+        change(project, committed)
+    if private:
+        change(project, private, local=True)
+    return bool(committed)
 
 
 def set_default(project: Project, name: str, local: bool) -> None:

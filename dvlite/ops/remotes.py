@@ -74,7 +74,7 @@ def open_named(project: Project, name: str, create: bool = False) -> Remote:
 def place_of(project: Project, name: str) -> str:
     """Where a remote's data goes: its URL, and the options that could lead elsewhere."""
     options = project.config.remotes()[name].options
-    leading = [f"{option}={text}" for option, text in options if _LEADS.search(option)]
+    leading = [f"{option}={redact(text)}" for option, text in options if _LEADS.search(option)]
     return " ".join([redact(project.remote_url(name)), *leading])
 
 

@@ -26,28 +26,15 @@ else:
 FILE = ".dvlite/config.toml"
 VERSION = 1
 LINK_TYPES = ("reflink", "hardlink", "symlink", "copy")
-PROTOCOLS = frozenset(
-    (
-        "file",
-        "memory",
-        "s3",
-        "s3a",
-        "gs",
-        "gcs",
-        "az",
-        "abfs",
-        "abfss",
-        "sftp",
-        "ssh",
-        "http",
-        "https",
-    )
-)
+PROTOCOLS = frozenset("file memory s3 s3a gs gcs az abfs abfss sftp ssh http https".split())
 _MAX_BYTES = 1 << 20
+# A remote's name may hold dots, each of which TOML may take for a table; 64 characters hold 32.
+_MAX_DEPTH = 40
 _REMOTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\Z")
 _SECRET = re.compile(
-    r"secret|password|passphrase|token|access_key|account_key|credential|^key$|^auth"
+    r"secret|password|passphrase|passwd|token|access_key|account_key|private_key|credential"
+    r"|connection_string|^key$|^auth"
 )
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)\Z", re.DOTALL)
 
@@ -82,6 +69,11 @@ def _jobs(key: str, text: str) -> Value:
     return int(text)
 
 
+def _remote(key: str, text: str) -> Value:
+    check_remote_name(text)
+    return text
+
+
 def _links(key: str, text: str) -> Value:
     kinds = [kind.strip() for kind in text.split(",")]
     if not kinds or any(kind not in LINK_TYPES for kind in kinds) or len(set(kinds)) < len(kinds):
@@ -92,7 +84,7 @@ def _links(key: str, text: str) -> Value:
 
 
 KEYS: Mapping[str, Key] = {
-    "core.remote": Key(_text, None, "name of the default remote"),
+    "core.remote": Key(_remote, None, "name of the default remote"),
     "core.jobs": Key(_jobs, 4, "transfers that run at the same time"),
     "core.fsync": Key(_truth, True, "make data durable before anything names it"),
     "core.id": Key(_text, None, "random id of the project, made by dvlite init"),
@@ -134,8 +126,13 @@ class Config:
         return None if known is not None and known.private else self.committed.get(key)
 
     def everything(self) -> dict[str, str]:
-        """All settings that are set, the private ones on top."""
-        return {**self.committed, **self.private}
+        """All settings that are in force, the private ones on top."""
+        committed = {
+            key: text
+            for key, text in self.committed.items()
+            if key not in KEYS or not KEYS[key].private
+        }
+        return {**committed, **self.private}
 
     def remotes(self) -> dict[str, RemoteSettings]:
         """The remotes by name."""
@@ -186,7 +183,7 @@ def check(key: str, text: str, private: bool) -> None:
     if name:
         if option == "url":
             check_url(text)
-        if not private and (_SECRET.search(option) or (option == "url" and has_password(text))):
+        if not private and (is_secret(key) or has_password(text)):
             raise UsageError(
                 f"{key} is a secret, and {FILE} is committed",
                 "keep it in this clone only: --local (or use the cloud's own credentials)",
@@ -268,21 +265,44 @@ def is_secret(key: str) -> bool:
 
 
 def edit(path: str, changes: Mapping[str, str | None], committed: bool) -> None:
-    """Sets (or with None removes) settings in a file; comments and order of the rest stay."""
-    import tomlkit  # 40 ms that only commands which write settings pay
+    """Sets (or with None removes) settings in a file; comments and order of the rest stay.
 
+    Raises:
+        ProjectError: somebody wrote the file in a way that only they can change.
+    """
     try:
-        with open(path, encoding="utf-8") as stream:
-            document = tomlkit.parse(stream.read())
+        with open(path, encoding="utf-8", newline="") as stream:
+            before = stream.read()
     except FileNotFoundError:
-        document = tomlkit.document()
-    if committed and "dvlite" not in document:
-        document.add("dvlite", VERSION)
-    for key, text in changes.items():
-        _set(document, _path_of(key), text)
+        before = ""
+    after = _edited(before, changes, committed)
+    found = dict(_flatten(tomllib.loads(after), "", path))
+    if any(found.get(key) != text for key, text in changes.items()):
+        raise ProjectError(
+            f"{path} is written in a way that cannot be changed by a command",
+            f"change it by hand: {', '.join(changes)}",
+        )
     os.makedirs(os.path.dirname(path), exist_ok=True)
     # the private file may hold secrets: nobody else on the machine reads it
-    publish(path, tomlkit.dumps(document).encode(), mode=0o644 if committed else 0o600)
+    publish(path, after.encode(), mode=0o644 if committed else 0o600)
+
+
+def _edited(before: str, changes: Mapping[str, str | None], committed: bool) -> str:
+    """The file's text with the changes, or as it was where its tables do not allow them."""
+    import tomlkit  # 40 ms that only commands which write settings pay
+    from tomlkit.exceptions import TOMLKitError
+
+    try:
+        document = tomlkit.parse(before)
+        if committed and "dvlite" not in document:
+            document.add("dvlite", VERSION)
+        for key, text in changes.items():
+            _set(document, _path_of(key), text)
+        after = tomlkit.dumps(document)
+        tomllib.loads(after)
+        return after
+    except (TypeError, ValueError, AttributeError, TOMLKitError):
+        return before  # an inline table, or a value where a table belongs
 
 
 def _path_of(key: str) -> list[str]:
@@ -326,7 +346,7 @@ def _flatten(table: Mapping[str, Any], prefix: str, path: str) -> list[tuple[str
     found: list[tuple[str, str]] = []
     for key, value in table.items():
         name = prefix + key
-        if isinstance(value, dict) and name.count(".") < 3:
+        if isinstance(value, dict) and name.count(".") < _MAX_DEPTH:
             found += _flatten(value, name + ".", path)
         elif isinstance(value, bool):
             found.append((name, "true" if value else "false"))

@@ -54,6 +54,52 @@ def test_secrets_are_neither_committed_nor_shown(repository: Repository) -> None
     assert "hush" not in (repository.path / ".dvlite" / "config.toml").read_text()
 
 
+def test_a_password_is_not_shown_when_a_name_is_taken(repository: Repository) -> None:
+    repository.dvlite("remote", "add", "--local", "a", "sftp://me:hush@host/x")
+    refused = repository.dvlite("remote", "add", "a", "/y", code=5)
+    assert "sftp://me:***@host/x" in refused.err
+    repository.dvlite("config", "--local", "remote.a.proxy_url", "http://me:hush@host")
+    shown = [repository.dvlite("remote", *words).out for words in (["show"], ["list", "--json"])]
+    assert "hush" not in "".join(shown)
+
+
+def test_replacing_a_remote_also_replaces_what_this_clone_said(repository: Repository) -> None:
+    repository.dvlite("remote", "add", "--local", "a", "/x")
+    repository.dvlite("remote", "add", "--force", "a", "/y")
+    assert repository.dvlite("config", "remote.a.url").out == "/y\n"
+
+
+def test_names_that_begin_alike_are_not_taken_for_each_other(repository: Repository) -> None:
+    repository.dvlite("remote", "add", "a", "/x")
+    repository.dvlite("remote", "add", "a.b.c", "/y")
+    repository.dvlite("remote", "rename", "a", "z")
+    repository.dvlite("remote", "remove", "z")
+    assert repository.dvlite("config", "--json").out.count("remote.") == 1
+    assert repository.dvlite("config", "remote.a.b.c.url").out == "/y\n"
+
+
+def test_a_refused_rename_changes_nothing(repository: Repository) -> None:
+    repository.dvlite("remote", "add", "a", "/x")
+    repository.dvlite("remote", "add", "b", "/y")
+    before = repository.everything()
+    repository.dvlite("remote", "rename", "a", "b", code=5)
+    repository.dvlite("remote", "rename", "nothing", "c", code=6)
+    repository.dvlite("remote", "rename", "a", "-c/", code=2)
+    assert repository.everything() == before
+
+
+def test_settings_are_listed_and_unset(repository: Repository) -> None:
+    repository.dvlite("config", "cache.link", "copy")
+    repository.dvlite("config", "--local", "core.jobs", "8")
+    listed = repository.dvlite("config", "--list").out
+    assert "cache.link = copy\n" in listed and "core.jobs = 8  (this clone only)\n" in listed
+    assert "cache.link" not in repository.dvlite("config", "--list", "--local").out
+    assert "--local" in repository.dvlite("config", "--unset", "core.jobs", code=2).err
+    repository.dvlite("config", "--local", "--unset", "core.jobs")
+    repository.dvlite("config", "--unset", "cache.link")
+    assert repository.dvlite("config", "cache.link").out == "reflink,copy\n"
+
+
 def test_a_setting_that_is_not_set_exits_with_1(repository: Repository) -> None:
     assert repository.dvlite("config", "core.remote", code=1).out == ""
     assert repository.dvlite("config", "core.jobs").out == "4\n"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from dvlite.errors import FormatVersionError, ProjectError, UsageError
+from dvlite.errors import DvliteError, FormatVersionError, ProjectError, UsageError
 from dvlite.workspace.config import FILE, check, check_url, edit, load, redact
 
 GOLDEN = 'dvlite = 1\n\n[core]\nremote = "store"\n\n[remote.store]\nurl = "/mnt/store"\n'
@@ -79,6 +84,10 @@ def test_places_that_a_remote_cannot_be_are_refused(url: str) -> None:
         ("remote.a.key", "x"),
         ("remote.a.aws_session_token", "x"),
         ("remote.a.url", "https://me:word@host/x"),
+        ("remote.a.private_key", "x"),
+        ("remote.a.connection_string", "x"),
+        ("remote.a.endpoint_url", "https://me:word@host/x"),
+        ("core.remote", "a\nb"),
         ("remote../x.url", "/x"),
         ("remote.a.bad option", "x"),
     ],
@@ -93,3 +102,46 @@ def test_secrets_may_stay_in_one_clone_and_passwords_are_never_shown() -> None:
     check("cache.dir", "/x", private=True)
     assert redact("sftp://me:word@host/x") == "sftp://me:***@host/x"
     assert redact("/a:b@c/d") == "/a:b@c/d"
+
+
+def test_a_name_with_dots_is_one_name(root: Path) -> None:
+    name = ".".join("ab" * 16)
+    keys: dict[str, str | None] = {f"remote.{name}.url": "/x", "remote.a.b.url": "/y"}
+    edit(str(root / FILE), keys, committed=True)
+    assert set(load(str(root), "/nowhere").remotes()) == {name, "a.b"}
+    edit(str(root / FILE), {"remote.a.b.url": None}, committed=True)
+    assert set(load(str(root), "/nowhere").remotes()) == {name}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["core = 3\n", 'remote = "x"\n', 'remote = {b = {url = "/q"}}\n', '[remote.b.c]\nurl="x"'],
+)
+def test_what_only_a_person_can_change_is_said_and_left(root: Path, text: str) -> None:
+    (root / FILE).write_text("dvlite = 1\n" + text)
+    changes = {"core.jobs": "3", "remote.a.url": "/x", "remote.b.c.url": None}
+    with pytest.raises(ProjectError, match="cannot be changed by a command"):
+        edit(str(root / FILE), changes, committed=True)
+    assert (root / FILE).read_text() == "dvlite = 1\n" + text
+
+
+def test_line_ends_of_windows_stay(root: Path) -> None:
+    (root / FILE).write_bytes(b"dvlite = 1\r\n# ours\r\n")
+    edit(str(root / FILE), {"core.jobs": "3"}, committed=True)
+    assert (root / FILE).read_bytes().startswith(b"dvlite = 1\r\n# ours\r\n")
+    assert load(str(root), "/nowhere").get("core.jobs") == 3
+
+
+def test_a_committed_setting_for_one_clone_is_not_in_force(root: Path) -> None:
+    (root / FILE).write_text('dvlite = 1\n[cache]\ndir = "/hostile"\n')
+    config = load(str(root), "/nowhere")
+    assert config.text("cache.dir") is None and "cache.dir" not in config.everything()
+
+
+@given(st.text(max_size=80))
+def test_no_text_makes_reading_fail_otherwise_than_with_words(text: str) -> None:
+    with TemporaryDirectory() as folder:
+        os.mkdir(f"{folder}/.dvlite")
+        Path(folder, FILE).write_bytes(b"dvlite = 1\n" + text.encode("utf-8", "replace"))
+        with suppress(DvliteError):
+            load(folder, "/nowhere").remotes()
