@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from dvlite.cli.options import Common, common, dry_run_option, json_option
@@ -25,8 +27,11 @@ def command(common: Common, source: str, target: str, dry_run: bool, as_json: bo
       dvlite mv images pictures
       dvlite mv model.pt models/
     """
+    from dvlite.errors import PathError
     from dvlite.ops.mv import mv
 
+    if target.endswith("/") and not os.path.isdir(common.resolve(target)):
+        raise PathError(f"there is no folder {target}", "make it, or leave the / out")
     project = common.project()
     first, second = common.paths(project, (source, target))
     moved = mv(project, first, second, dry_run)

@@ -46,7 +46,7 @@ def mv(project: Project, source: str, target: str, dry_run: bool = False) -> Mov
         pointers = project.pointers()
         source = data_path(source) if source.endswith(SUFFIX) else source
         if source not in pointers:
-            raise PathError(f"no pointer tracks {source}", "dvlite ls lists what is tracked")
+            raise PathError(f"no pointer tracks {source or '.'}", "dvlite ls lists what is tracked")
         target = _resolve(project, pointers, source, target)
         _check(project, pointers, source, target)
         moved = Moved(source, target, os.path.lexists(project.absolute(source)))
@@ -81,26 +81,52 @@ def _check(project: Project, pointers: dict[str, Pointer], source: str, target: 
             raise ConflictError(f"{path} is there already", "choose another name")
     if project.repo.tracked([project.to_git(target)]):
         raise ConflictError(f"git tracks {target}", "choose another name")
-    parent = os.path.dirname(project.absolute(target))
+    _check_folder(project, target)
+
+
+def _check_folder(project: Project, target: str) -> None:
+    """Refuses folders whose pointers git would not take, before anything has moved."""
+    inside = os.path.dirname(target)
+    parent = project.absolute(inside)
     if not os.path.isdir(parent):
-        raise PathError(f"there is no folder {os.path.relpath(parent, project.root)}", "make it")
+        raise PathError(f"there is no folder {inside}", "make it")
     if os.path.realpath(parent) != os.path.normpath(parent):
         raise PathError(f"{target} lies behind a symbolic link")
+    while inside:
+        for name in (".git", ".dvlite"):
+            if os.path.lexists(os.path.join(project.absolute(inside), name)):
+                raise PathError(f"{inside} is a git repository or dvlite project of its own")
+        inside = os.path.dirname(inside)
+    files = [pointer_path(target), os.path.join(os.path.dirname(target), ".gitignore")]
+    names = [project.to_git(path) for path in files]
+    ignored = sorted(project.repo.ignored(names).difference(project.repo.tracked(names)))
+    if ignored:
+        raise PathError(
+            f"git ignores {ignored[0]}, so the pointer could not be committed there",
+            "take its pattern out of .gitignore, or choose another folder",
+        )
 
 
 def _carry_out(project: Project, pointer: Pointer, moved: Moved) -> None:
+    """Whatever is interrupted: the data is there, and a pointer that names it."""
     base = project.base()
     changes = [_edit_ignore(project, moved.target, add=True)]
     publish(project.absolute(pointer_path(moved.target)), render(pointer))
     known = base.get(moved.source)
     project.save_base(base.updated({moved.target: known}) if known is not None else base)
     if moved.with_data:
-        os.rename(project.absolute(moved.source), project.absolute(moved.target))
+        try:
+            os.rename(project.absolute(moved.source), project.absolute(moved.target))
+        except OSError:  # another file system, or a folder that may not be changed
+            os.unlink(project.absolute(pointer_path(moved.target)))
+            _edit_ignore(project, moved.target, add=False)
+            project.save_base(base)
+            raise
         with suppress(FileNotFoundError):
             os.replace(project.stat_index_path(moved.source), project.stat_index_path(moved.target))
+    changes.append(_edit_ignore(project, moved.source, add=False))
     os.unlink(project.absolute(pointer_path(moved.source)))
     project.save_base(project.base().updated({moved.source: None}))
-    changes.append(_edit_ignore(project, moved.source, add=False))
     _tell_git(project, moved, [path for path in changes if path is not None])
 
 

@@ -1,17 +1,20 @@
-"""`dvlite rm`: a path is not tracked any more; its data stays, or goes."""
+"""`dvlite rm`: a path is not tracked any more; its data stays, or goes.
+
+Owns the order. Data that stays leaves the base first, or a checkout after an interruption would
+take it away with its pointer. Data that goes leaves the base last, so that one finishes the work.
+"""
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from dvlite.atomic import temporary_name
 from dvlite.errors import ConflictError, PathError
+from dvlite.ops.discarded import discard
 from dvlite.ops.looking import Looker
-from dvlite.ops.stepping import clear_scratch, scratch_folder
+from dvlite.ops.stepping import Rule, Step, Stepper, clear_scratch, plan_step
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.workspace.gitignore import unignore
@@ -19,40 +22,71 @@ from dvlite.workspace.pointer import SUFFIX, Pointer, covering, data_path, point
 
 
 @dataclass(frozen=True, slots=True)
+class RmRequest:
+    """What to stop tracking. `delete`: the data goes too; `force`: even its edits."""
+
+    paths: tuple[str, ...]
+    delete: bool = False
+    force: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Removed:
-    """A path that is not tracked any more. `deleted`: its data is gone from the workspace."""
+    """A path that is not tracked any more. `deleted`: its data is gone from the workspace;
+    `left`: a folder stays, for files in it that never were data. `recover`: brings edits back."""
 
     path: str
     pointer: Pointer
-    deleted: bool
+    deleted: bool = False
+    left: bool = False
+    recover: str | None = None
 
 
-def rm(
-    project: Project,
-    paths: Sequence[str],
-    *,
-    delete: bool = False,
-    force: bool = False,
-    dry_run: bool = False,
-    progress: Progress = silent,
-) -> list[Removed]:
-    """Stops tracking. With `delete` the data goes too, unless it has edits (`force`: even then).
+def rm(project: Project, request: RmRequest, progress: Progress = silent) -> list[Removed]:
+    """Stops tracking. With `delete` the data goes too, unless it has edits; with `force` those
+    are kept in the cache first.
 
     Raises:
-        PathError: a path that has no pointer of its own. ConflictError: edits would be lost.
+        PathError: a path that has no pointer of its own, or cannot be read. ConflictError: edits
+        would be lost.
     """
     with project.lock():
         pointers = project.pointers()
-        chosen = [_chosen(pointers, path) for path in paths]
-        removed = []
-        for path in dict.fromkeys(chosen):
-            there = os.path.lexists(project.absolute(path))
-            if delete and there and not force:
-                _refuse_edits(project, path, pointers[path], progress)
-            removed.append(Removed(path, pointers[path], delete and there))
-        if not dry_run:
-            _carry_out(project, removed)
-        return removed
+        chosen = dict.fromkeys(_chosen(pointers, path) for path in request.paths)
+        if not request.delete:
+            if not request.dry_run:
+                _forget(project, list(chosen))
+                _untrack(project, list(chosen))
+            return [Removed(path, pointers[path]) for path in chosen]
+        return _rm_with_data(project, request, {path: pointers[path] for path in chosen}, progress)
+
+
+def _rm_with_data(
+    project: Project, request: RmRequest, pointers: dict[str, Pointer], progress: Progress
+) -> list[Removed]:
+    clear_scratch(project)
+    looker = Looker(project, progress)
+    edited: set[str] = set()
+    steps = [_plan(looker, path, pointer, edited) for path, pointer in pointers.items()]
+    if edited and not request.force:
+        raise ConflictError(
+            f"{', '.join(sorted(edited))}: edits that are not added would be lost",
+            "add them first, or delete them too: dvlite rm --delete --force",
+        )
+    here = {step.path for step in steps if step.here.pointer is not None}
+    left: set[str] = set()
+    recover: dict[str, str] = {}
+    if not request.dry_run:
+        recover = {one.path: one.id for one in discard(project, sorted(edited))}
+        _untrack(project, list(pointers))
+        stepper = Stepper(project, looker, progress)
+        left = {step.path for step in steps if not _delete(project, stepper, step)}
+        _forget(project, list(pointers))
+    return [
+        Removed(path, pointer, path in here - left, path in left, recover.get(path))
+        for path, pointer in pointers.items()
+    ]
 
 
 def _chosen(pointers: dict[str, Pointer], given: str) -> str:
@@ -65,52 +99,48 @@ def _chosen(pointers: dict[str, Pointer], given: str) -> str:
             f"{path} is inside the tracked folder {cover[0]}",
             f"delete it (rm {path}), then take that up: dvlite add {cover[0]}",
         )
-    raise PathError(f"no pointer tracks {path}", "dvlite ls lists what is tracked")
+    raise PathError(f"no pointer tracks {given or '.'}", "dvlite ls lists what is tracked")
 
 
-def _refuse_edits(project: Project, path: str, pointer: Pointer, progress: Progress) -> None:
-    here = Looker(project, progress).look(path)
-    known = [pointer, project.base().get(path)]
-    if here.failed or not any(one and one.same_content(here.pointer) for one in known):
-        raise ConflictError(
-            f"{path} has edits that are not added, which would be lost",
-            "add them first, or delete them too: dvlite rm --delete --force",
-        )
+def _plan(looker: Looker, path: str, pointer: Pointer, edited: set[str]) -> Step:
+    """How to delete what is there; notes the path when it has edits."""
+    here = looker.look(path)
+    known = [pointer, looker.project.base().get(path)]
+    ours = [here.pointer] if here.pointer is not None else []
+    if ours and not any(one and one.same_content(here.pointer) for one in known):
+        edited.add(path)
+    return plan_step(looker, here, None, ours, Rule())
 
 
-def _carry_out(project: Project, removed: Sequence[Removed]) -> None:
-    """Git's side first: whatever is interrupted then, the data is still there."""
+def _untrack(project: Project, paths: Sequence[str]) -> None:
+    """The ignore line first: interrupted then, the pointer is there and the command works again."""
     changed: list[str] = []
-    for item in removed:
-        with suppress(FileNotFoundError):
-            os.unlink(project.absolute(pointer_path(item.path)))
-        folder, _, name = item.path.rpartition("/")
+    for path in paths:
+        folder, _, name = path.rpartition("/")
         ignore_file = unignore(project.absolute(folder), [name])
         if ignore_file is not None:
             changed.append(os.path.relpath(ignore_file, project.root))
-    gone = [project.to_git(pointer_path(item.path)) for item in removed]
-    project.repo.unstage(gone)
-    present = [path for path in changed if os.path.exists(project.absolute(path))]
-    if present:
-        project.repo.stage([project.to_git(path) for path in present])
-    emptied = [project.to_git(path) for path in changed if path not in present]
-    if emptied:
-        project.repo.unstage(emptied)
-    project.save_base(project.base().updated({item.path: None for item in removed}))
-    for item in removed:
-        if item.deleted:
-            _delete(project, item.path)
         with suppress(FileNotFoundError):
-            os.unlink(project.stat_index_path(item.path))
+            os.unlink(project.absolute(pointer_path(path)))
+    present = [path for path in changed if os.path.exists(project.absolute(path))]
+    gone = [pointer_path(path) for path in paths] + [one for one in changed if one not in present]
+    project.repo.unstage([project.to_git(path) for path in gone])
+    project.repo.stage([project.to_git(path) for path in present])
 
 
-def _delete(project: Project, path: str) -> None:
-    """Moves the data aside at once, then deletes it."""
-    clear_scratch(project)
-    os.makedirs(scratch_folder(project), exist_ok=True)
-    aside = temporary_name(scratch_folder(project), "old-")
-    os.rename(project.absolute(path), aside)
-    if os.path.isdir(aside) and not os.path.islink(aside):
-        shutil.rmtree(aside)
-    else:
-        os.unlink(aside)
+def _forget(project: Project, paths: Sequence[str]) -> None:
+    project.save_base(project.base().updated(dict.fromkeys(paths)))
+    for path in paths:
+        with suppress(FileNotFoundError):
+            os.unlink(project.stat_index_path(path))
+
+
+def _delete(project: Project, stepper: Stepper, step: Step) -> bool:
+    """Deletes what dvlite knows, and folders that are empty then; whether all is gone."""
+    stepper.run(step)
+    absolute = os.fsencode(project.absolute(step.path))
+    if not os.path.islink(absolute):
+        for folder, _, _ in os.walk(absolute, topdown=False):
+            with suppress(OSError):  # not empty
+                os.rmdir(folder)
+    return not os.path.lexists(absolute)

@@ -21,6 +21,7 @@ from dvlite.project import Project
 from dvlite.storage.tree import Entry, Kind
 from dvlite.storage.treewalk import ReadTree
 from dvlite.workspace.ignorefile import rules_above
+from dvlite.workspace.links import spread_folders
 from dvlite.workspace.materialise import (
     Target,
     change_folder,
@@ -177,6 +178,7 @@ class Stepper:
         if not self._scratch:
             self._scratch = scratch_folder(self.project)
             os.makedirs(self._scratch, exist_ok=True)
+            spread_folders(self._scratch)
         return self._scratch
 
     def _target(self, step: Step) -> Target:

@@ -26,7 +26,8 @@ else:
 FILE = ".dvlite/config.toml"
 VERSION = 1
 LINK_TYPES = ("reflink", "hardlink", "symlink", "copy")
-PROTOCOLS = frozenset("file memory s3 s3a gs gcs az abfs abfss sftp ssh http https".split())
+_PROTOCOLS = "file memory s3 s3a gs gcs az abfs abfss sftp ssh http https"
+PROTOCOLS = frozenset(_PROTOCOLS.split())
 _MAX_BYTES = 1 << 20
 # A remote's name may hold dots, each of which TOML may take for a table; 64 characters hold 32.
 _MAX_DEPTH = 40
