@@ -124,9 +124,9 @@ def _carry_out(project: Project, pointer: Pointer, moved: Moved) -> None:
             raise
         with suppress(FileNotFoundError):
             os.replace(project.stat_index_path(moved.source), project.stat_index_path(moved.target))
-    changes.append(_edit_ignore(project, moved.source, add=False))
     os.unlink(project.absolute(pointer_path(moved.source)))
     project.save_base(project.base().updated({moved.source: None}))
+    changes.append(_edit_ignore(project, moved.source, add=False))
     _tell_git(project, moved, [path for path in changes if path is not None])
 
 

@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.repositories import Repository
+
+# Dies at once, as by kill -9, before the nth time that a name changes or git is started.
+DYING = """
+import os, sys
+left = int(sys.argv.pop(1))
+NAMES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "subprocess.Popen"}
+def hook(event, args):
+    global left
+    if event in NAMES:
+        left -= 1
+        if left < 0:
+            os._exit(137)
+from dvlite.cli.main import main
+sys.addaudithook(hook)
+main(sys.argv[1:])
+"""
 
 
 @pytest.fixture
@@ -37,6 +60,46 @@ def test_rm_delete_takes_the_data_too_but_no_edits(tracked: Repository) -> None:
         "D",
         "model.bin.dvl",
     ]
+
+
+def test_edits_that_were_deleted_can_be_brought_back(tracked: Repository) -> None:
+    tracked.write({"data/a": b"edited", "data/new": b"new"})
+    ran = tracked.dvlite("rm", "--delete", "--force", "--json", "data")
+    recover = json.loads(ran.out)[0]["recover"]
+    assert f"data.recovered-{recover}" in tracked.dvlite("checkout", "--recover", recover).out
+    assert tracked.read(f"data.recovered-{recover}/a") == b"edited"
+    assert tracked.read(f"data.recovered-{recover}/new") == b"new"
+
+
+def test_rm_delete_leaves_what_never_was_data(tracked: Repository) -> None:
+    tracked.write({".dvliteignore": b"*.log\n"})
+    tracked.write({"data/run.log": b"kept nowhere else"})
+    assert "still there" in tracked.dvlite("rm", "--delete", "data").out
+    assert tracked.read("data/run.log") == b"kept nowhere else"
+    assert not (tracked.path / "data/a").exists()
+
+
+def test_rm_delete_of_empty_folders_and_of_what_is_not_here(tracked: Repository) -> None:
+    (tracked.path / "empty/a/b").mkdir(parents=True)
+    tracked.dvlite("add", "empty")
+    (tracked.path / "model.bin").unlink()
+    out = tracked.dvlite("rm", "--delete", "empty", "model.bin").out
+    assert "its data was not here" in out
+    assert not (tracked.path / "empty").exists()
+
+
+def test_one_path_with_edits_stops_rm_delete_of_all(tracked: Repository) -> None:
+    tracked.write({"data/a": b"edited"})
+    before = tracked.work_files()
+    tracked.dvlite("rm", "--delete", "model.bin", "data", code=5)
+    assert tracked.work_files() == before
+
+
+@pytest.mark.parametrize("path", [".", "nothing", "code.py", "..", "data/sub", ".dvl", ""])
+def test_rm_of_what_is_not_tracked_changes_nothing(tracked: Repository, path: str) -> None:
+    before = tracked.work_files()
+    assert "error: " in tracked.dvlite("rm", "model.bin", path, code=4).err
+    assert tracked.work_files() == before
 
 
 def test_what_was_removed_comes_back_with_its_commit(tracked: Repository) -> None:
@@ -91,6 +154,92 @@ def test_mv_overwrites_nothing_and_stays_inside(
     tracked.dvlite("mv", "data", target, code=code)
     if code:
         assert tracked.work_files() == before
+
+
+@pytest.mark.parametrize(
+    ("make", "target"),
+    [
+        ({".gitignore": b"/out/\n", "out/x": b""}, "out"),
+        ({".gitignore": b"*.pt.dvl\n"}, "m.pt"),
+        ({"inner/.git/HEAD": b"ref: x\n"}, "inner"),
+        ({"inner/.dvlite/config.toml": b"dvlite = 1\n", "inner/deep/x": b""}, "inner/deep"),
+        ({"taken": b"x"}, "taken"),
+        ({"taken.dvl": b"x"}, "taken"),
+        ({}, "models/"),
+        ({}, "MODEL.bin/x"),
+        ({}, "n" * 252),
+    ],
+)
+def test_mv_is_refused_before_anything_moves(
+    tracked: Repository, make: dict[str, bytes], target: str
+) -> None:
+    tracked.write(make)
+    before = tracked.work_files()
+    assert tracked.process("mv", "data", target, code=None).code in (4, 5)
+    assert tracked.work_files() == before
+
+
+def test_mv_to_a_name_that_some_systems_take_for_another_is_refused(tracked: Repository) -> None:
+    assert "same on some systems" in tracked.dvlite("mv", "data", "Model.BIN", code=5).err
+
+
+def test_mv_keeps_the_users_lines_in_both_folders(tracked: Repository) -> None:
+    tracked.write({"deep/.gitignore": b"*.tmp\n"})
+    tracked.dvlite("mv", "model.bin", "deep")
+    tracked.dvlite("mv", "data", "deep")
+    assert not (tracked.path / ".gitignore").exists()
+    assert tracked.read("deep/.gitignore").startswith(b"*.tmp\n# dvlite begin")
+    tracked.dvlite("mv", "deep/data", "deep/model.bin", ".", code=2)
+    tracked.dvlite("mv", "deep/data", ".")
+    tracked.dvlite("mv", "deep/model.bin", ".")
+    assert tracked.read("deep/.gitignore") == b"*.tmp\n"
+    tracked.dvlite("status", "--exit-code")
+
+
+def test_a_move_that_the_system_refuses_is_undone(
+    tracked: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: str, target: str) -> None:
+        raise OSError(18, "Invalid cross-device link", source)
+
+    before = tracked.everything()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", refuse)
+        tracked.dvlite("mv", "data", "elsewhere", code=11)
+    assert tracked.everything() == before
+
+
+@pytest.mark.parametrize(
+    "words", [["mv", "data", "deep/d"], ["rm", "data"], ["rm", "--delete", "data", "model.bin"]]
+)
+def test_killed_anywhere_nothing_is_lost_and_the_next_command_works(
+    tracked: Repository, words: list[str], tmp_path: Path
+) -> None:
+    (tracked.path / "deep").mkdir()
+    code, step = 137, 0
+    while code == 137:
+        copy = Repository(tmp_path / f"copy-{step}", tracked.store)
+        shutil.copytree(tracked.path, copy.path, symlinks=True)
+        command = [sys.executable, "-c", DYING, str(step), *words]
+        code = subprocess.run(command, cwd=copy.path, capture_output=True).returncode
+        copy.dvlite("status")
+        copy.dvlite("checkout")
+        places = [place for place in ("data", "deep/d") if (copy.path / place).exists()]
+        pointers = [place for place in ("data", "deep/d") if (copy.path / f"{place}.dvl").exists()]
+        assert set(pointers) <= set(places)
+        if words[1] == "--delete":
+            assert places == pointers or not [*(copy.path / "data").rglob("[ab]")]
+            places = pointers
+        else:
+            assert places
+        for place in places:
+            assert copy.read(f"{place}/a") == b"a" and copy.read(f"{place}/sub/b") == b"b"
+        if words[0] == "mv":
+            copy.git("add", "--all")
+            assert not {f"{place}/a" for place in places} & set(copy.git("ls-files").split())
+        shutil.rmtree(copy.path)
+        step += 1
+    assert code == 0 and step > 5
 
 
 def test_a_dry_run_changes_nothing(tracked: Repository) -> None:
