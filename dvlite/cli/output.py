@@ -38,18 +38,18 @@ _SILENT_FIRST_S = 0.4
 
 def say(text: str = "", *, colour: str | None = None) -> None:
     """One line of the result."""
-    click.echo(_styled(text, colour, sys.stdout))
+    click.echo(_styled(_safe(text), colour, sys.stdout))
 
 
 def note(text: str, *, quiet: bool = False) -> None:
     """One line about the result, on stderr."""
     if not quiet:
-        click.echo(text, err=True)
+        click.echo(_safe(text), err=True)
 
 
 def warn(text: str) -> None:
     """Something the user should know although the command goes on."""
-    click.echo(_styled("warning: ", "yellow", sys.stderr) + text, err=True)
+    click.echo(_styled("warning: ", "yellow", sys.stderr) + _safe(text), err=True)
 
 
 def complain(message: str, hint: str | None) -> None:
@@ -104,8 +104,9 @@ def json_path(path: str | bytes, key: str = "path") -> dict[str, str]:
 
 
 def emit_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
-    """One JSON document on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """One JSON document on stdout; always UTF-8, whatever names somebody's words hold."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    click.echo(text.encode("utf-8", "replace").decode("utf-8"))
 
 
 def table(rows: Iterable[Sequence[str]], *, right: Sequence[int] = (), indent: str = "") -> None:
@@ -130,6 +131,8 @@ def _escaped(char: str) -> str:
 
 def _safe(text: str) -> str:
     """A message without what could move a terminal's cursor; names may be in it."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() or char == "\n" else _escaped(char) for char in text)
 
 

@@ -1,12 +1,14 @@
 """`dvlite doctor`: looks at everything dvlite stands on, and says what is wrong with it.
 
 Each check is a function that yields findings; one that fails is itself a finding. Nothing is
-changed.
+changed, except that `remove_leftovers` removes what interrupted commands left.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+import stat
 import sys
 import tempfile
 import time
@@ -15,12 +17,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
+from dvlite.atomic import temporary_name
 from dvlite.errors import DvliteError
 from dvlite.gitrepo import git_version
 from dvlite.ops.remotes import open_named
 from dvlite.ops.stepping import scratch_folder
 from dvlite.project import Project
-from dvlite.storage.remote import NotMade
+from dvlite.storage.remote import NotMade, Remote
 from dvlite.workspace.config import LINK_TYPES
 from dvlite.workspace.links import working_types
 from dvlite.workspace.pointer import data_path
@@ -50,8 +53,10 @@ def doctor(project: Project) -> list[Finding]:
         ("git", _git),
         ("cache", _cache),
         ("links", _links),
+        ("files", _files),
         ("space", _space),
         ("clock", _clock),
+        ("base", _base),
         ("pointers", _pointers),
         ("leftovers", _leftovers),
         ("remotes", _remotes),
@@ -63,7 +68,8 @@ def doctor(project: Project) -> list[Finding]:
         except DvliteError as error:
             findings.append(Finding(name, "problem", str(error), error.hint))
         except OSError as error:
-            findings.append(Finding(name, "problem", f"{error.filename}: {error.strerror}"))
+            where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+            findings.append(Finding(name, "problem", f"{where}{error.strerror}"))
     return findings
 
 
@@ -74,21 +80,21 @@ def _git(project: Project) -> Iterator[Finding]:
         yield Finding("git", "problem", f"git {shown} is too old", "install 2.25 or newer")
     else:
         yield Finding("git", "ok", f"git {shown}, Python {sys.version.split()[0]}")
-    if project.repo.setting("core.ignorecase") == "true":
-        yield Finding("git", "note", "this file system does not tell A from a in names")
 
 
 def _cache(project: Project) -> Iterator[Finding]:
     folder = project.cache_folder
+    parts = [folder, *(os.path.join(folder, name) for name in ("objects", "packs", "tmp"))]
     os.makedirs(folder, exist_ok=True)
-    try:
-        with tempfile.NamedTemporaryFile(dir=folder):
-            pass
-    except OSError as error:
+    for part in filter(os.path.isdir, parts):
+        if not os.access(part, os.R_OK | os.W_OK | os.X_OK):
+            text = f"{part} cannot be written"
+            yield Finding("cache", "problem", text, "check who owns it and its mode")
+            return
+    if os.stat(folder).st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
         yield Finding(
-            "cache", "problem", f"{folder}: {error.strerror}", "check who owns it and its mode"
+            "cache", "note", f"anybody on this machine can change {folder}", f"chmod o-w {folder}"
         )
-        return
     packs = project.cache().packs()  # opens every index, which checks it
     lost = [pack.path for pack in packs if not os.path.exists(pack.path)]
     for path in lost:
@@ -125,6 +131,32 @@ def _links(project: Project) -> Iterator[Finding]:
         )
 
 
+def _files(project: Project) -> Iterator[Finding]:
+    """What the file systems can do: direct writing (speed), and telling names apart by case."""
+    direct = _takes_direct(project.cache_folder) and _takes_direct(project.root)
+    with tempfile.NamedTemporaryFile(dir=project.root, prefix=".dvlite-case-") as stream:
+        folder, name = os.path.split(stream.name)
+        folds = os.path.lexists(os.path.join(folder, name.upper()))
+    if not direct:
+        yield Finding("files", "note", "no direct writing here: large files are written slower")
+    if folds:
+        yield Finding("files", "note", "this file system does not tell A from a in names")
+    if direct and not folds:
+        yield Finding("files", "ok", "direct writing works; names that differ in case differ")
+
+
+def _takes_direct(folder: str) -> bool:
+    path = temporary_name(folder, ".dvlite-direct-")
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_DIRECT", 0)))
+    except OSError:
+        return False
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+    return hasattr(os, "O_DIRECT")
+
+
 def _space(project: Project) -> Iterator[Finding]:
     for what, folder in (("workspace", project.root), ("cache", project.cache_folder)):
         found = os.statvfs(folder)
@@ -148,14 +180,21 @@ def _clock(project: Project) -> Iterator[Finding]:
         yield Finding("clock", "ok", "the file system's clock agrees with this machine's")
 
 
+def _base(project: Project) -> Iterator[Finding]:
+    base = project.base()
+    yield Finding("base", "ok", f"{len(base.entries):,} paths")
+
+
 def _pointers(project: Project) -> Iterator[Finding]:
     readable: list[str] = []
     for path in project.pointer_paths():
         try:
             project.read_pointer(path)
             readable.append(data_path(path))
-        except DvliteError as error:
-            yield Finding("pointers", "problem", str(error), error.hint)
+        except (DvliteError, OSError) as error:
+            known = project.repo.tracked([project.to_git(path)])
+            hint = getattr(error, "hint", None) if known else "another name, if it is no pointer"
+            yield Finding("pointers", "problem" if known else "note", str(error), hint)
     named = {project.to_git(path): path for path in readable}
     ignored = project.repo.ignored(named)
     for git_path, path in named.items():
@@ -166,22 +205,40 @@ def _pointers(project: Project) -> Iterator[Finding]:
     yield Finding("pointers", "ok", f"{len(readable):,} can be read")
 
 
-def _leftovers(project: Project) -> Iterator[Finding]:
-    """What killed commands left is removed by the next writer; in the cache it only takes room."""
-    old: list[str] = []
+def leftovers(project: Project) -> list[str]:
+    """Files that interrupted commands left more than a day ago. They only take room."""
+    found: list[str] = []
     for folder in (scratch_folder(project), os.path.join(project.cache_folder, "tmp")):
-        with suppress(FileNotFoundError):
-            for name in os.listdir(folder):
-                path = os.path.join(folder, name)
-                if time.time() - os.lstat(path).st_mtime > _OLD_S:
-                    old.append(path)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found += [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+    return [path for path in found if _is_old(path)]
+
+
+def remove_leftovers(project: Project) -> list[str]:
+    """Removes them; what was removed."""
+    with project.lock():
+        old = leftovers(project)
+        for path in old:
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+    return [path for path in old if not os.path.lexists(path)]
+
+
+def _is_old(path: str) -> bool:
+    """Newer ones may belong to a command that runs."""
+    with suppress(FileNotFoundError):
+        return time.time() - os.lstat(path).st_mtime > _OLD_S
+    return False
+
+
+def _leftovers(project: Project) -> Iterator[Finding]:
+    old = leftovers(project)
     if old:
-        yield Finding(
-            "leftovers",
-            "note",
-            f"{len(old):,} unfinished files of interrupted commands",
-            f"they can be removed when no dvlite runs, such as {old[0]}",
-        )
+        text = f"{len(old):,} unfinished files of interrupted commands, such as {old[0]}"
+        yield Finding("leftovers", "note", text, "remove them: dvlite doctor --fix")
     else:
         yield Finding("leftovers", "ok", "none")
 
@@ -194,9 +251,19 @@ def _remotes(project: Project) -> Iterator[Finding]:
         )
     for name in known:
         try:
-            listing = open_named(project, name).listing()
-            yield Finding("remotes", "ok", f"{name}: {len(listing.readable):,} index segments")
+            yield from _remote(open_named(project, name))
         except NotMade:
             yield Finding("remotes", "note", f"{name}: nothing was pushed to it yet")
         except DvliteError as error:
             yield Finding("remotes", "problem", f"{name}: {error}", error.hint)
+
+
+def _remote(remote: Remote) -> Iterator[Finding]:
+    """Its own clock is seen only where it is ahead: nothing is written to ask for the time."""
+    count = len(remote.listing().readable)
+    yield Finding("remotes", "ok", f"{remote.name}: {count:,} index segments")
+    newest = max((stored.modified_s for stored in remote.backend.list("index")), default=0.0)
+    ahead = newest - time.time()
+    if ahead > _SKEW_S:
+        text = f"{remote.name}: its newest file is {ahead:,.0f} s in the future of this machine"
+        yield Finding("remotes", "problem", text, "set both clocks by NTP")

@@ -223,11 +223,11 @@ class Cache:
 
 
 def _map(path: str) -> Segment:
-    with open(path, "rb") as stream:
-        mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     try:
+        with open(path, "rb") as stream:
+            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         return open_bytes(memoryview(mapped))
-    except CorruptError as error:
+    except (CorruptError, ValueError) as error:  # an empty file cannot be mapped
         raise CorruptError(
             f"the cache's index {path} is damaged: {error}",
             "delete this .idx file and its .pack; what they held is fetched again",

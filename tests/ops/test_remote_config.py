@@ -1,4 +1,4 @@
-"""remote, config and doctor, as people use them."""
+"""remote and config, as people use them."""
 
 from __future__ import annotations
 
@@ -112,18 +112,6 @@ def test_show_tells_what_a_remote_holds(repository: Repository) -> None:
     repository.dvlite("push")
     state = json.loads(repository.dvlite("remote", "show", "--json").out)
     assert state["made"] and state["packs"] == 2 and state["segments"] == 1
-
-
-def test_doctor_finds_nothing_in_a_new_project_and_names_what_is_wrong(
-    repository: Repository,
-) -> None:
-    repository.add_and_commit({"f": b"1"}, "f")
-    repository.dvlite("doctor")
-    (repository.path / "f.dvl").write_text("nonsense\n")
-    repository.dvlite("remote", "add", "lost", "/proc/nowhere/x")
-    found = json.loads(repository.dvlite("doctor", "--json", code=1).out)
-    problems = [one["text"] for one in found if one["grade"] == "problem"]
-    assert any("f.dvl is not a valid pointer" in text for text in problems)
 
 
 def test_another_endpoint_is_another_place_and_has_to_be_confirmed(repository: Repository) -> None:
