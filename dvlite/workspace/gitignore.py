@@ -14,6 +14,7 @@ from dvlite.errors import PathError
 
 _BEGIN = b"# dvlite begin: kept by dvlite, edit outside this block"
 _END = b"# dvlite end"
+_RULE = b".gitignore merge=union"
 # A `.gitignore` of more than this is no text that somebody wrote.
 _MAX_BYTES = 16 << 20
 
@@ -32,8 +33,7 @@ def unignore(folder: str, names: Iterable[str]) -> str | None:
 
 def merge_by_union(folder: str) -> str | None:
     """Makes git merge `.gitignore` files below `folder` line by line."""
-    rule = {b".gitignore merge=union"}
-    return _edit(os.path.join(folder, ".gitattributes"), lambda lines: lines | rule)
+    return _edit(os.path.join(folder, ".gitattributes"), lambda lines: lines | {_RULE})
 
 
 def _pattern(name: str) -> bytes:
@@ -90,8 +90,8 @@ def _split(data: bytes) -> tuple[bytes, list[bytes]]:
         bare = line.rstrip(b"\r\n")
         if bare in (_BEGIN, _END):
             within = bare == _BEGIN
-        elif within:
+        elif within and (bare[:1] == b"/" or bare in (b"", _RULE)):
             inside += [bare] if bare else []
-        else:
+        else:  # also what stands in a block whose end is lost
             outside.append(line)
     return b"".join(outside), inside

@@ -6,7 +6,9 @@ folder may have its own; the nearest one decides, as in git.
 
 from __future__ import annotations
 
+import codecs
 import os
+import stat
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +51,8 @@ def rules_above(root: str, path: str) -> Ignore:
 
 def _load(path: str) -> Any:
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
+            raise PathError(f"{path} is no file", "its content is lines as in .gitignore")
         with open(path, "rb") as stream:
             data = stream.read(_MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
@@ -58,6 +62,8 @@ def _load(path: str) -> Any:
     from pathspec import GitIgnoreSpec  # 20 ms that only projects with such a file pay
 
     try:
-        return GitIgnoreSpec.from_lines(os.fsdecode(data).splitlines())
+        # not splitlines: a name may hold U+2028 and other ends of lines that git knows nothing of
+        lines = os.fsdecode(data.removeprefix(codecs.BOM_UTF8)).split("\n")
+        return GitIgnoreSpec.from_lines(line.removesuffix("\r") for line in lines)
     except ValueError as error:
         raise PathError(f"{path}: {error}", "its syntax is that of .gitignore") from error

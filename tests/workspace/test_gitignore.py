@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dvlite.errors import PathError
 from dvlite.workspace.gitignore import ignore, merge_by_union, unignore
@@ -27,6 +30,10 @@ NAMES = [
     "..x",
     "x\ny",
 ]
+
+
+def is_name(name: bytes) -> bool:
+    return name not in (b".", b"..", b".git") and b"/" not in name and b"\0" not in name
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -94,3 +101,37 @@ def test_the_rule_for_merging_is_written_once(repository: Repository) -> None:
     before = (repository.path / ".gitattributes").read_bytes()
     assert merge_by_union(str(repository.path)) is None
     assert before.count(b"merge=union") == 1
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sets(st.binary(min_size=1, max_size=20).filter(is_name), min_size=1, max_size=20))
+def test_git_ignores_any_names_and_no_others(repository: Repository, names: set[bytes]) -> None:
+    with TemporaryDirectory(dir=repository.path) as folder:
+        ignore(folder, [os.fsdecode(name) for name in names])
+        prefix = os.fsencode(os.path.basename(folder)) + b"/"
+        asked = [prefix + name for name in sorted(names)]
+        others = [prefix + name + b"x" for name in names if name + b"x" not in names]
+        command = ["git", "check-ignore", "-z", "--stdin", "--no-index"]
+        done = subprocess.run(
+            command,
+            cwd=repository.path,
+            input=b"\0".join(asked + others),
+            capture_output=True,
+        )
+        ignored = set(done.stdout.split(b"\0")[:-1])
+        assert ignored >= set(asked)
+        # a newline becomes `?`, which stands for any one character
+        if not any(byte in name for name in names for byte in (b"\n", b"\r")):
+            assert ignored == set(asked)
+        unignore(folder, [os.fsdecode(name) for name in names])
+        assert not os.path.exists(os.path.join(folder, ".gitignore"))
+
+
+def test_a_block_without_its_end_takes_no_line_of_the_users(repository: Repository) -> None:
+    path = repository.path / "sub" / ".gitignore"
+    path.parent.mkdir()
+    ignore(str(path.parent), ["a"])
+    path.write_bytes(path.read_bytes().replace(b"# dvlite end\n", b"*.pyc\n!keep.pyc\n"))
+    ignore(str(path.parent), ["b"])
+    assert path.read_bytes().startswith(b"*.pyc\n!keep.pyc\n# dvlite begin")
+    assert path.read_bytes().endswith(b"/a\n/b\n# dvlite end\n")

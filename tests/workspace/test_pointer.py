@@ -79,6 +79,25 @@ def test_a_damaged_byte_is_refused_or_means_what_it_says(at: int, flip: int) -> 
     assert parse(render(read), "x.dvl") == read
 
 
+@given(st.data())
+def test_lines_changed_at_will_are_refused_or_mean_what_they_say(data: st.DataObject) -> None:
+    lines = GOLDEN.splitlines(keepends=True)
+    odd = st.one_of(
+        st.sampled_from([*lines, b"executable: yes\n", b"kind: file\n", b"files: 1\n", b"\r\n"]),
+        st.binary(max_size=12),
+        st.text(max_size=8).map(lambda text: f"key: {text}\n".encode()),
+    )
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(lines)))
+        lines[at : at + data.draw(st.integers(0, 1))] = [data.draw(odd)]
+    try:
+        read = parse(b"".join(lines), "x.dvl")
+    except DvliteError:
+        return
+    assert parse(render(read), "x.dvl") == read
+    assert render(parse(render(read), "x.dvl")) == render(read)
+
+
 @pytest.mark.parametrize(
     "path", ["x.dvl", "a/.git/x", ".GIT", "sub/git~1", ".dvlite/x", "n" * 252, "a/..", "."]
 )
