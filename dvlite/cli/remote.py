@@ -20,7 +20,7 @@ def command(ctx: click.Context) -> None:
     """Manage the places that data is pushed to.
 
     A remote is a folder, or a bucket or server of a kind that fsspec knows: s3://bucket/path,
-    gs://, az://, sftp://host/path, and https:// for reading. Its options are settings: dvlite
+    gs://, az://, sftp://host/path. Its options are settings: dvlite
     config remote.NAME.OPTION VALUE.
 
     \b

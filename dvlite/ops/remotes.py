@@ -149,7 +149,8 @@ def open_some(project: Project, names: Sequence[str]) -> list[Remote]:
     for name in names:
         try:
             opened.append(open_named(project, name))
-            remember_url(project, name)
+            if changed_url(project, name) is None:  # a new place is for push to ask about
+                remember_url(project, name)
         except RemoteError as error:
             problem = error
     if not opened and problem is not None:

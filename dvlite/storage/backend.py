@@ -56,6 +56,20 @@ class Backend(Protocol):
         """Removes a file; no error when it is gone already."""
 
 
+# What gives fsspec a protocol.
+_PACKAGES = {
+    "s3": "pip install 'dvlite[s3]'",
+    "s3a": "pip install 'dvlite[s3]'",
+    "gs": "pip install gcsfs",
+    "gcs": "pip install gcsfs",
+    "az": "pip install adlfs",
+    "abfs": "pip install adlfs",
+    "abfss": "pip install adlfs",
+    "sftp": "pip install paramiko",
+    "ssh": "pip install paramiko",
+    "http": "pip install aiohttp",
+    "https": "pip install aiohttp",
+}
 # Below this the page cache is as fast.
 _DIRECT_FROM = 1 << 20
 
@@ -195,7 +209,7 @@ class FsspecBackend:
         except ImportError as error:
             raise RemoteError(
                 f"remotes of the kind {protocol}:// need a package that is not installed",
-                f"pip install 'dvlite[{protocol}]'",
+                _PACKAGES.get(protocol, f"install the package that gives fsspec {protocol}://"),
             ) from error
         except (TypeError, ValueError) as error:
             raise UsageError(

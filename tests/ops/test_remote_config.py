@@ -123,3 +123,15 @@ def test_another_endpoint_is_another_place_and_has_to_be_confirmed(repository: R
     assert "endpoint_url=http://elsewhere.example" in refused.err and "--yes" in refused.err
     repository.dvlite("push", "--yes")
     repository.dvlite("push")
+
+
+def test_a_fetch_does_not_make_a_new_place_a_known_one(repository: Repository) -> None:
+    repository.dvlite("remote", "add", "near", str(repository.store))
+    repository.add_and_commit({"f": b"1"}, "f")
+    repository.dvlite("push")
+    repository.store.rename(repository.store.with_name("moved"))
+    repository.dvlite("config", "remote.near.url", str(repository.store.with_name("moved")))
+    (repository.path / "f").unlink()
+    repository.dvlite("fetch", "-q", "--rev", "HEAD")
+    repository.dvlite("pull")
+    repository.dvlite("push", code=5)
