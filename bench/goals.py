@@ -67,6 +67,7 @@ GOALS = (
     Goal("small", "pull", "tar", 2.5),
     Goal("big", "add", "DVC", 4),
     Goal("big", "checkout", "DVC", 1),
+    Goal("big", "checkout, nothing in memory", "DVC", 1),
     Goal("table", "add version 2", "DVC", 2),
     Goal("table", "push version 2", "DVC", 1.5),
     Goal("million", "status", "find", 3),

@@ -65,6 +65,15 @@ def run(command: Sequence[str], folder: Path, environment: dict[str, str], log: 
     return Measured(result["seconds"], result["peak_bytes"])
 
 
+def evict(folder: Path) -> None:
+    """Have the system forget the bytes of all files below a folder, as after some hours' work."""
+    os.sync()
+    for path in files_below(folder):
+        descriptor = os.open(folder / path, os.O_RDONLY | os.O_NOFOLLOW)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(descriptor)
+
+
 def files_below(folder: Path) -> dict[str, int]:
     """Relative path and size in bytes of every file below a folder."""
     found: dict[str, int] = {}

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from dvlite.atomic import open_to_publish, publish_if_absent, rename_into_place, temporary_name
 from dvlite.errors import RemoteError, UsageError
-from dvlite.storage.directwrite import DirectWriter
+from dvlite.storage.directio import DirectWriter
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from dvlite.atomic import fsync_folder, open_to_publish, publish, temporary_name
 from dvlite.storage.cache import Cache
 from dvlite.storage.codec import FRAME_TARGET, pack_frame, unpack_frame
 from dvlite.storage.consolidate import consolidate_if_many
-from dvlite.storage.directwrite import DirectWriter
+from dvlite.storage.directio import DirectWriter
 from dvlite.storage.pack import DATA, Member, PackWriter
 from dvlite.storage.row import RowKind, sort_rows
 from dvlite.storage.segment import encode

@@ -7,9 +7,12 @@ tests; a remote names these parameters in its `dvlite.json`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO, Final
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol
 
 from pyfastcdc import FastCDC
+
+from dvlite.storage.directio import page_buffers
 
 # An object below this is stored whole, in a frame with its neighbours; from here on it is cut.
 # Twice the average chunk: cutting something smaller would save nothing.
@@ -30,12 +33,23 @@ PARAMETERS = {
     "seed": SEED,
 }
 
-# Read this much at once: far more than one chunk, little next to the memory limit.
-_BUFFER = 4 << 20
+# Two buffers of this: one is read while the other is cut. It holds 128 chunks on average.
+_BUFFER = 8 << 20
 
 
-def cut(stream: BinaryIO) -> Iterator[memoryview]:
-    """The chunks of a stream, in order. Each view is valid until the next one is asked for."""
+class Readable(Protocol):
+    """What can be cut."""
+
+    def readinto(self, view: memoryview, /) -> int | None:
+        """Fills some of `view`; how much, 0 only at the end."""
+        ...
+
+
+def cut(stream: Readable) -> Iterator[list[memoryview]]:
+    """The chunks of a stream in order, some at a time; another thread reads ahead meanwhile.
+
+    The views are valid until the next ones are asked for.
+    """
     chunker = FastCDC(
         AVERAGE_CHUNK,
         min_size=MIN_CHUNK,
@@ -43,18 +57,34 @@ def cut(stream: BinaryIO) -> Iterator[memoryview]:
         normalized_chunking=NORMALIZATION,
         seed=SEED,
     )
-    rest = b""
-    while True:
-        block = stream.read(_BUFFER)
-        buffer = memoryview(rest + block if rest else block)
-        keep = 0 if not block else MAX_CHUNK
-        start = 0
-        for chunk in chunker.cut_buf(buffer):
-            # A cut nearer to the end than the longest chunk could still move with more bytes.
-            if len(buffer) - start < keep:
-                break
-            yield buffer[start : start + chunk.length]
-            start += chunk.length
-        rest = bytes(buffer[start:])
-        if not block:
-            return
+    # Less than one chunk is left over of each buffer: it goes in front of the next one's bytes.
+    buffer, following = page_buffers(2, MAX_CHUNK + _BUFFER)
+    start = MAX_CHUNK
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(_fill, stream, buffer[MAX_CHUNK:])
+        while True:
+            count = reading.result()
+            if count:
+                reading = pool.submit(_fill, stream, following[MAX_CHUNK:])
+            data = buffer[start : MAX_CHUNK + count]
+            chunks, done = [], 0
+            for chunk in chunker.cut_buf(data):
+                # A cut nearer to the end than the longest chunk could still move.
+                if count and len(data) - done < MAX_CHUNK:
+                    break
+                chunks.append(data[done : done + chunk.length])
+                done += chunk.length
+            if chunks:
+                yield chunks
+            if not count:
+                return
+            start = MAX_CHUNK - len(data) + done
+            following[start:MAX_CHUNK] = data[done:]
+            buffer, following = following, buffer
+
+
+def _fill(stream: Readable, view: memoryview) -> int:
+    done = 0
+    while done < len(view) and (count := stream.readinto(view[done:])):
+        done += count
+    return done

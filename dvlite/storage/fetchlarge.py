@@ -18,6 +18,7 @@ from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import adopt_file
 from dvlite.storage.chunker import cut
 from dvlite.storage.codec import unpack_frame
+from dvlite.storage.directio import DirectReader, read_blocks
 from dvlite.storage.index import Index
 from dvlite.storage.oid import file_hasher, hash_bytes, hash_recipe_part, to_text
 from dvlite.storage.ranges import FrameWant, group_frames, read_frames
@@ -29,7 +30,6 @@ Tell = Callable[[int, int], None]
 
 # Chunks handled at a time (1 GB of file): bounds memory at any file size.
 _BATCH = 16_384
-_PIECE = 4 << 20
 
 
 class LargeNeed(NamedTuple):
@@ -81,8 +81,8 @@ class _LocalChunks:
             return
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         offset = 0
-        with open(path, "rb", buffering=0) as stream:
-            for chunk in cut(stream):
+        for chunks in cut(DirectReader(self._descriptor)):
+            for chunk in chunks:
                 self._places[hash_bytes(chunk)] = (offset, len(chunk))
                 offset += len(chunk)
 
@@ -239,7 +239,7 @@ def _local_chunks(cache: Cache, previous: bytes | None) -> _LocalChunks:
 def _verify(descriptor: int, oid: bytes) -> None:
     hasher = file_hasher()
     os.lseek(descriptor, 0, os.SEEK_SET)
-    while data := os.read(descriptor, _PIECE):
-        hasher.update(data)
+    for block in read_blocks(descriptor):
+        hasher.update(block)
     if hasher.digest() != oid:
         raise CorruptError(f"what the remote has as {to_text(oid)} are other bytes")

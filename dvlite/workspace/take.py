@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -21,7 +22,7 @@ from dvlite.errors import PathError, StorageError
 from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import CacheWriter, adopt_files
 from dvlite.storage.chunker import SMALL_BYTES
-from dvlite.storage.directwrite import DirectWriter
+from dvlite.storage.directio import DirectWriter, read_blocks
 from dvlite.storage.oid import file_hasher, hash_bytes
 from dvlite.storage.tree import Kind
 from dvlite.workspace.links import reflink
@@ -29,9 +30,8 @@ from dvlite.workspace.links import reflink
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0)
 # A file that is being written is read again a few times; then it is the user's turn.
 _TRIES = 3
-# Three buffers of this: one is read, one hashed and written.
-_BUFFER = 4 << 20
-_BUFFERS = 3
+# Blocks of a large file that wait to be written.
+_WAITING = 2
 # Fewer files than this are read as fast one by one.
 _AHEAD_FROM = 8
 # Synced together: a thousand fsyncs of one file each take seconds, one sync of all does not.
@@ -296,12 +296,11 @@ def hash_large(
 ) -> tuple[bytes, int]:
     """Oid and size of an open file, read to its end."""
     hasher = file_hasher()
-    buffer = bytearray(_BUFFER)
     size = 0
-    while count := os.readv(descriptor, [buffer]):
-        hasher.update(memoryview(buffer)[:count])
-        size += count
-        told(count)
+    for block in read_blocks(descriptor):
+        hasher.update(block)
+        size += len(block)
+        told(len(block))
     return hasher.digest(), size
 
 
@@ -327,29 +326,21 @@ def pump(
 ) -> tuple[bytes, int]:
     """Copies an open file to a new one; its oid and size.
 
-    Reading and hashing in this thread, writing in another: 2 GB in 0.9 s instead of 1.2.
+    Hashing in this thread, reading and writing in two others: 2 GB in 0.9 s instead of 1.2.
     """
     hasher = file_hasher()
-    buffers = [bytearray(_BUFFER) for _ in range(_BUFFERS)]
-    written: list[Future[int] | None] = [None] * _BUFFERS
-    size = turn = 0
+    writing: deque[Future[int]] = deque()
+    size = 0
     with ThreadPoolExecutor(1) as pool:
-        while True:
-            waiting = written[turn]
-            if waiting is not None:
-                waiting.result()
-            count = os.readv(descriptor, [buffers[turn]])
-            if not count:
-                break
-            view = memoryview(buffers[turn])[:count]
-            written[turn] = pool.submit(writer.write, view)
-            hasher.update(view)
-            size += count
-            told(count)
-            turn = (turn + 1) % _BUFFERS
-        for waiting in written:
-            if waiting is not None:
-                waiting.result()
+        for block in read_blocks(descriptor, valid=_WAITING + 1):
+            writing.append(pool.submit(writer.write, block))
+            hasher.update(block)
+            size += len(block)
+            told(len(block))
+            if len(writing) > _WAITING:
+                writing.popleft().result()
+        while writing:
+            writing.popleft().result()
     return hasher.digest(), size
 
 

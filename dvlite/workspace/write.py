@@ -17,7 +17,7 @@ from dvlite.errors import CorruptError, PathError
 from dvlite.storage.cache import Cache, Place
 from dvlite.storage.chunker import SMALL_BYTES
 from dvlite.storage.codec import unpack_frame
-from dvlite.storage.directwrite import DirectWriter
+from dvlite.storage.directio import DirectWriter
 from dvlite.storage.oid import hash_bytes, to_text
 from dvlite.storage.tree import Kind
 from dvlite.workspace.links import reflink_at
