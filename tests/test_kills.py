@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "torture"
+SCRIPT = Path(__file__).parents[1] / "scripts" / "torture.py"
 # scripts/torture --kills 100 is the long run
 SHORT = ("--kills", "8", "--files", "120")
 

@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from dvlite.atomic import publish
 from dvlite.errors import CorruptError
-from dvlite.storage.backend import FolderBackend
+from dvlite.storage.folderbackend import FolderBackend
 from dvlite.storage.recipe import Hint
 from dvlite.storage.remote import Listing, Remote, SegmentName, render_name
 from dvlite.storage.row import Row

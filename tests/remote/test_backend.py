@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dvlite.errors import RemoteError
-from dvlite.storage.backend import Backend, FolderBackend, NotThere, open_backend
+from dvlite.storage.backend import Backend, NotThere, open_backend
+from dvlite.storage.folderbackend import FolderBackend
 
 
 def test_what_is_written_is_read_whole_and_in_ranges(backend: Backend) -> None:

@@ -12,10 +12,11 @@ import pytest
 
 from dvlite.errors import FormatVersionError, RemoteError
 from dvlite.storage import pushlarge, upload
-from dvlite.storage.backend import Backend, FolderBackend
+from dvlite.storage.backend import Backend
 from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import publish_object
 from dvlite.storage.fetch import FetchReport, Wanted, fetch
+from dvlite.storage.folderbackend import FolderBackend
 from dvlite.storage.index import open_index
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.push import PushOptions, Root, lacking, push

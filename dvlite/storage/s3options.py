@@ -1,0 +1,153 @@
+"""The options of an S3 remote, and what they are called by the libraries that speak S3.
+
+Owns the names that users write, the same for both drivers. Secrets are no concern of this
+module: credentials come from the AWS chain (environment, shared files, instance or container
+role, single sign-on), or from the private configuration.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+from dvlite.errors import UsageError
+
+DRIVERS = ("obstore", "s3fs")
+_STYLES = ("auto", "path", "virtual")
+_CHECKSUMS = ("sha256", "none")
+# Seconds without a byte before a connection is given up.
+_TIMEOUT_S = 60.0
+_MAX_TIMEOUT_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class S3Options:
+    """Validated options; see docs/commands.md for what each does. `timeout`: seconds."""
+
+    driver: str = ""
+    endpoint_url: str = ""
+    region: str = ""
+    profile: str = ""
+    anon: bool = False
+    sse: str = ""
+    sse_kms_key_id: str = ""
+    addressing_style: str = "auto"
+    checksum: str = "sha256"
+    ca_bundle: str = ""
+    proxy: str = ""
+    requester_pays: bool = False
+    timeout: float = _TIMEOUT_S
+    access_key_id: str = ""
+    secret_access_key: str = ""
+    session_token: str = ""
+
+    @property
+    def path_style(self) -> bool:
+        """Whether the bucket is part of the path; by itself for endpoints other than AWS's."""
+        if self.addressing_style == "auto":
+            return bool(self.endpoint_url)
+        return self.addressing_style == "path"
+
+
+# What s3fs calls some of them: what was configured for it goes on working.
+_OTHER_NAMES = {
+    "key": "access_key_id",
+    "secret": "secret_access_key",
+    "token": "session_token",
+    "region_name": "region",
+    "server_side_encryption": "sse",
+}
+
+
+def s3_options(given: Mapping[str, str]) -> S3Options:
+    """Reads a remote's options.
+
+    Raises:
+        UsageError: an unknown option, or a value that cannot be.
+    """
+    known = {field.name: field for field in fields(S3Options)}
+    values: dict[str, Any] = {}
+    for option, text in given.items():
+        name = _OTHER_NAMES.get(option, option)
+        if name not in known:
+            raise UsageError(
+                f"an S3 remote has no option {option}", "known: " + ", ".join(sorted(known))
+            )
+        values[name] = _value(name, text, known[name].default)
+    options = S3Options(**values)
+    _one_of("driver", options.driver, ("", *DRIVERS))
+    _one_of("addressing_style", options.addressing_style, _STYLES)
+    _one_of("checksum", options.checksum, _CHECKSUMS)
+    for name in ("endpoint_url", "proxy"):
+        _check_url(name, getattr(options, name))
+    if options.ca_bundle and not os.path.isfile(options.ca_bundle):
+        raise UsageError(f"the remote's option ca_bundle names no file: {options.ca_bundle}")
+    return options
+
+
+def to_s3fs(options: S3Options) -> dict[str, Any]:
+    """The same for s3fs."""
+    client = {"region_name": options.region, "verify": options.ca_bundle}
+    extra = {
+        "ServerSideEncryption": options.sse,
+        "SSEKMSKeyId": options.sse_kms_key_id,
+    }
+    config: dict[str, Any] = {
+        "connect_timeout": options.timeout,
+        "read_timeout": options.timeout,
+        "retries": {"max_attempts": 0},
+        "s3": {"addressing_style": "path" if options.path_style else "virtual"},
+        # other stores than AWS's do not all know the checksums that botocore adds by itself
+        "request_checksum_calculation": "when_required",
+        "response_checksum_validation": "when_required",
+    }
+    if options.proxy:
+        config["proxies"] = {"http": options.proxy, "https": options.proxy}
+    named = {
+        "endpoint_url": options.endpoint_url,
+        "profile": options.profile,
+        "anon": options.anon,
+        "key": options.access_key_id,
+        "secret": options.secret_access_key,
+        "token": options.session_token,
+        "requester_pays": options.requester_pays,
+        "client_kwargs": {name: value for name, value in client.items() if value},
+        "s3_additional_kwargs": {name: value for name, value in extra.items() if value},
+    }
+    return {name: value for name, value in named.items() if value} | {"config_kwargs": config}
+
+
+def _value(name: str, text: str, default: object) -> object:
+    if isinstance(default, bool):
+        _one_of(name, text, ("true", "false"))
+        return text == "true"
+    if not isinstance(default, float):
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= _MAX_TIMEOUT_S:
+        raise UsageError(f"the remote's option {name} is {text!r}, not a number of seconds")
+    return number
+
+
+def _one_of(name: str, text: str, choices: tuple[str, ...]) -> None:
+    if text not in choices:
+        raise UsageError(
+            f"the remote's option {name} is {text!r}",
+            "one of: " + ", ".join(choice for choice in choices if choice),
+        )
+
+
+def _check_url(name: str, text: str) -> None:
+    try:
+        parts = urlsplit(text)
+        good = not text or (parts.scheme in ("http", "https") and bool(parts.hostname))
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError(f"the remote's option {name} is no http:// or https:// URL: {text}")
