@@ -35,7 +35,11 @@ class Backend(Protocol):
     url: str
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
-        """Bytes of a stored file. Raises NotThere, RemoteError."""
+        """Bytes of a stored file; fewer than asked for where it ends before.
+
+        A negative offset counts from the end and comes without a length. Raises NotThere,
+        RemoteError.
+        """
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """Stores a file whole: it appears complete or not at all."""

@@ -98,7 +98,9 @@ class FolderBackend:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             if length is None:
-                length = os.fstat(descriptor).st_size - offset
+                size = os.fstat(descriptor).st_size
+                offset = offset if offset >= 0 else max(0, size + offset)
+                length = size - offset
             parts = []
             while length > 0:
                 part = os.pread(descriptor, length, offset)

@@ -14,7 +14,7 @@ from dvlite.storage.index import Index, segment_id
 from dvlite.storage.remote import Remote, SegmentName, render_name
 from dvlite.storage.row import Row, read_rows, sort_rows
 from dvlite.storage.segment import Stamp, encode, read_head
-from dvlite.storage.upload import Uploader
+from dvlite.storage.upload import RowSource
 
 MERGE_COUNT = 8
 # Merging happens within a push, so it must cost less than a second; gc merges larger ones.
@@ -24,19 +24,19 @@ _FIRST_TIER = 4096
 
 
 def write_segment(
-    remote: Remote, uploaders: Sequence[Uploader], roots: Iterable[bytes], stamp: Stamp
+    remote: Remote, sources: Sequence[RowSource], roots: Iterable[bytes], stamp: Stamp
 ) -> None:
-    """Publishes the rows of these uploaders that no segment holds yet."""
+    """Publishes the rows of these sources that no segment holds yet."""
     packs: list[bytes] = []
     chunk_rows, object_rows = bytearray(), bytearray()
-    for uploader in uploaders:
-        chunk_rows += _renumber(uploader.pieces.unpublished(), uploader.pack_ids, packs)
-        object_rows += _renumber(uploader.objects.unpublished(), uploader.pack_ids, packs)
+    for source in sources:
+        chunk_rows += _renumber(source.pieces.unpublished(), source.pack_ids, packs)
+        object_rows += _renumber(source.objects.unpublished(), source.pack_ids, packs)
     data = encode(sort_rows(chunk_rows), sort_rows(object_rows), packs, roots, stamp)
     _store(remote, data, stamp.epoch)
-    for uploader in uploaders:
-        uploader.pieces.mark_published()
-        uploader.objects.mark_published()
+    for source in sources:
+        source.pieces.mark_published()
+        source.objects.mark_published()
 
 
 def merge_segments(remote: Remote, index: Index, stamp: Stamp) -> bool:

@@ -39,6 +39,8 @@ DATA, META = 0, 1
 PACK_TARGET = 32 << 20
 # Row offsets have 32 bits. Packs in caches may grow to this before the next one is begun.
 MAX_PACK_BYTES = (4 << 30) - 1
+# A full pack of the smallest chunks has 2,000 rows; a hundred times as many are an attack.
+MAX_FOOTER_BYTES = 16 << 20
 
 
 class Member(NamedTuple):
@@ -130,6 +132,21 @@ def read_footer(footer: bytes, tail: bytes) -> list[Row]:
     if xxh3_64_intdigest(footer) != TAIL.unpack(tail)[2]:
         raise CorruptError("a pack's footer does not match its checksum")
     return read_rows(footer)
+
+
+def end_length(end: bytes) -> int:
+    """How many bytes at the end of a pack are its footer and tail, from (at least) the tail."""
+    if len(end) < TAIL.size or end[-8:] != _END:
+        raise CorruptError("these bytes are not the end of a pack")
+    return int(TAIL.unpack(end[-TAIL.size :])[1]) * ROW_BYTES + TAIL.size
+
+
+def read_end(end: bytes) -> list[Row]:
+    """The rows of a pack from its last bytes, `end_length` of them or more."""
+    length = end_length(end)
+    if length > len(end):
+        raise CorruptError("a pack is shorter than its footer")
+    return read_footer(end[-length : -TAIL.size], end[-TAIL.size :])
 
 
 def read_pack_rows(data: bytes | memoryview) -> list[Row]:

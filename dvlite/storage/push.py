@@ -30,7 +30,7 @@ from dvlite.storage.row import RowKind
 from dvlite.storage.segment import Stamp
 from dvlite.storage.tree import Entry, Kind
 from dvlite.storage.treewalk import MAX_DEPTH
-from dvlite.storage.upload import Uploader
+from dvlite.storage.upload import RowSource, Uploader
 
 # A push that dies loses at most this much of its work (about 256 MB).
 CHECKPOINT_PACKS = 8
@@ -366,8 +366,10 @@ class _Push:
         Before the end that is chunks and whole small files: both are complete in themselves.
         Recipes and trees wait until everything they need is named.
         """
-        uploaders = [self.data, self.meta] if objects_too else [self.data]
-        write_segment(self.index.remote, uploaders, roots, self._stamp())
+        sources: list[RowSource] = [self.data, self.large.adopted]
+        if objects_too:
+            sources.append(self.meta)
+        write_segment(self.index.remote, sources, roots, self._stamp())
 
 
 def _is_large(place: Place) -> bool:

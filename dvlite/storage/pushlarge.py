@@ -21,7 +21,8 @@ from dvlite.storage.oid import file_hasher, hash_bytes, hash_recipe_part, to_tex
 from dvlite.storage.pack import Member
 from dvlite.storage.recipe import CHUNKS, PART_CHUNKS, PARTS, Hint, encode_chunks
 from dvlite.storage.row import RowKind
-from dvlite.storage.upload import Uploader
+from dvlite.storage.sampling import Sample
+from dvlite.storage.upload import Adopted, Uploader
 
 # A part of one file holds 16,384 chunks; several small recipes wait together up to as many.
 _PENDING = PART_CHUNKS
@@ -55,6 +56,8 @@ class LargeFiles:
         self._known: dict[bytes, Hint] = {}
         self._sent: set[bytes] = set()
         self._pool = ThreadPoolExecutor(_COMPRESSORS)
+        self._sample: Sample | None = None
+        self.adopted = Adopted()
         self.new_bytes = 0
         self.read_bytes = 0
 
@@ -126,7 +129,7 @@ class LargeFiles:
             for chunk_id in ids
             if chunk_id not in self._data and chunk_id not in self._known
         }
-        self._known.update(self._index.chunks(unknown, trusted=True))
+        self._known.update(self._look_up(unknown))
         new = dict(zip(ids, chunks, strict=True))
         for chunk_id in [one for one in new if one in self._data or one in self._known]:
             del new[chunk_id]
@@ -135,6 +138,16 @@ class LargeFiles:
             self._data.add_frame(frame, [Member(chunk_id, RowKind.CHUNK, 0, len(chunk))])
             self.new_bytes += len(chunk)
         return ids
+
+    def _look_up(self, ids: set[bytes]) -> dict[bytes, Hint]:
+        """Which of these chunks the remote has, for sure; of a very large index, most of them."""
+        if self._index.is_near():
+            return self._index.chunks(ids, trusted=True)
+        self._sample = self._sample or Sample(self._index)
+        sampled, beside = self._sample.find(ids)
+        for one, hint in beside.items():
+            self.adopted.add(one, hint)
+        return sampled | beside
 
     def stop(self) -> None:
         """Ends the threads."""

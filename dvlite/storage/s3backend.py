@@ -78,8 +78,9 @@ class S3Backend:
         """See Backend."""
 
         def get() -> bytes:
-            if length is None and not offset:
-                return bytes(self._api.get(self._reads, name).bytes())
+            if length is None and offset <= 0:
+                suffix = {"range": {"suffix": -offset}} if offset else {}
+                return bytes(self._api.get(self._reads, name, options=suffix).bytes())
             wanted = self._size(name) - offset if length is None else length
             if wanted <= 0:
                 return b""

@@ -32,7 +32,7 @@ from dvlite.storage.row import ROW_BYTES, Row, read_row
 _MAGIC, _END, _VERSION = b"dvlsegm", b"dvlsegmE", 1
 _HEAD = struct.Struct("<7sBQQQQQ16s16s16s32x")
 HEAD_BYTES = 128
-_FAN = struct.Struct("<IQ")
+FAN = struct.Struct("<IQ")
 _SECTION = struct.Struct("<QQQ")
 # 12 KB of rows: what one round trip brings in the time of its latency.
 BUCKET_ROWS = 219
@@ -57,10 +57,10 @@ class Counts:
         roots, in the order of the file."""
         lengths = (
             self.chunks * ROW_BYTES,
-            _FAN.size << fan_bits(self.chunks),
+            FAN.size << fan_bits(self.chunks),
             self.objects * ROW_BYTES,
             self.packs * 32,
-            _FAN.size << fan_bits(self.objects),
+            FAN.size << fan_bits(self.objects),
             self.roots * 32,
         )
         places, offset = [], HEAD_BYTES
@@ -132,7 +132,7 @@ def _fan_out(rows: bytes) -> bytes:
     for bucket in range(1 << bits):
         end = bisect_left(prefixes, bucket + 1, lo=begin)
         checksum = xxh3_64_intdigest(view[begin * ROW_BYTES : end * ROW_BYTES])
-        out += _FAN.pack(end, checksum)
+        out += FAN.pack(end, checksum)
         begin = end
     return bytes(out)
 
@@ -208,8 +208,8 @@ class Table:
 
     def _read_bucket(self, number: int) -> bytes:
         fan = self._fan()
-        begin = _FAN.unpack_from(fan, (number - 1) * _FAN.size)[0] if number else 0
-        end, checksum = _FAN.unpack_from(fan, number * _FAN.size)
+        begin = FAN.unpack_from(fan, (number - 1) * FAN.size)[0] if number else 0
+        end, checksum = FAN.unpack_from(fan, number * FAN.size)
         if begin > end or end * ROW_BYTES > self.rows[1]:
             raise CorruptError("an index segment's fan-out is damaged")
         data = self.read(self.rows[0] + begin * ROW_BYTES, (end - begin) * ROW_BYTES)

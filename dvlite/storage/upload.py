@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from typing import Protocol
 
 from dvlite.storage.backend import Backend
 from dvlite.storage.codec import pack_frame
@@ -53,6 +54,33 @@ class Rows:
         self.__init__()  # type: ignore[misc]
         for start in range(0, len(rest), ROW_BYTES):
             self.add(rest[start : start + ROW_BYTES])
+
+
+class RowSource(Protocol):
+    """What a segment is written of. The rows' pack numbers count in `pack_ids`."""
+
+    pack_ids: list[bytes]
+    objects: Rows
+    pieces: Rows
+
+
+class Adopted:
+    """Rows of chunks that lie in packs which are on the remote already."""
+
+    def __init__(self) -> None:
+        self.pack_ids: list[bytes] = []
+        self.objects = Rows()
+        self.pieces = Rows()
+        self._numbers: dict[bytes, int] = {}
+
+    def add(self, oid: bytes, hint: Hint) -> None:
+        """Takes one; a second time is ignored."""
+        if oid in self.pieces.number_of:
+            return
+        number = self._numbers.setdefault(hint.pack, len(self.pack_ids))
+        if number == len(self.pack_ids):
+            self.pack_ids.append(hint.pack)
+        self.pieces.add(pack_row(oid, hint.kind, number, *hint[2:]))
 
 
 class Uploader:

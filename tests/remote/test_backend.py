@@ -28,6 +28,31 @@ def test_a_range_past_the_end_gives_what_there_is(backend: Backend) -> None:
     assert backend.read("a", 3, 100) == b"45"
 
 
+def test_a_negative_offset_counts_from_the_end(backend: Backend) -> None:
+    backend.write("a", b"12345")
+    assert backend.read("a", -2) == b"45"
+    assert backend.read("a", -5) == b"12345"
+    assert backend.read("a", -9) == b"12345"
+
+
+def test_a_range_that_begins_past_the_end_is_empty(backend: Backend) -> None:
+    backend.write("a", b"12345")
+    assert backend.read("a", 5, 10) == b""
+    assert backend.read("a", 9, 10) == b""
+
+
+def test_an_empty_file_is_read(backend: Backend) -> None:
+    backend.write("a", b"")
+    assert backend.read("a") == b""
+    assert backend.read("a", 0, 10) == b""
+
+
+def test_names_below_a_prefix_of_other_names_are_not_listed(backend: Backend) -> None:
+    backend.write("index/a", b"1")
+    backend.write("index-other/a", b"1")
+    assert [item.name for item in backend.list("index")] == ["index/a"]
+
+
 def test_reading_an_absent_name_says_not_there(backend: Backend) -> None:
     with pytest.raises(NotThere):
         backend.read("nothing/here")
