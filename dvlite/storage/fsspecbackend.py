@@ -119,6 +119,8 @@ class FsspecBackend:
         return [
             Stored(path[start:], int(info["size"]), _modified(info))
             for path, info in sorted(self._guard(folder, find).items())
+            # some stores go on listing a folder that was emptied, as a file of its name
+            if info.get("type", "file") == "file" and path[start:].rstrip("/") != folder
         ]
 
     def delete(self, name: str) -> None:

@@ -18,6 +18,7 @@ from dvlite.storage.remote import Remote, open_remote
 from dvlite.storage.row import RowKind
 from dvlite.storage.tree import Entry, Kind, store_folder
 from dvlite.storage.treewalk import walk
+from tests.servers.s3 import S3Server
 
 Files = dict[str, bytes]
 
@@ -94,10 +95,15 @@ def fresh(tmp_path: Path):
     return make
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "memory", "s3", "s3fs"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     if request.param == "folder":
         return open_backend(str(tmp_path / "remote"))
+    if request.param in ("s3", "s3fs"):
+        server: S3Server = request.getfixturevalue("s3_remote")
+        driver = "obstore" if request.param == "s3" else "s3fs"
+        options = {"endpoint_url": server.endpoint, "driver": driver}
+        return open_backend(server.new_url() + "/a prefix/ü%", options)
     return open_backend(f"memory://test-{uuid.uuid4().hex}/prefix")
 
 
