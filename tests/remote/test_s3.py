@@ -21,7 +21,7 @@ def opened(server: S3Server, url: str, **options: str) -> Backend:
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_a_missing_bucket_fails_at_once_and_is_named(s3_remote: S3Server, driver: str) -> None:
     backend = opened(s3_remote, "s3://nobody-made-this/x", driver=driver)
-    with pytest.raises(RemoteError, match="no .*bucket") as caught:
+    with pytest.raises(RemoteError, match=r"no .*bucket") as caught:
         backend.read("a")  # the server makes a bucket for what is written
     assert "make it first" in str(caught.value.hint)
     assert "tried" not in str(caught.value)
