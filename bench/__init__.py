@@ -1,3 +1,5 @@
-"""The benchmarks of dvlite beside DVC: what runs (`contests`), on what data (`workloads`), how it
-is measured (`measure`, `tools`) and how it is told (`results`, `report`). Not part of the package.
+"""The benchmarks of dvlite beside DVC: what runs (`contests`, `s3contests`), on what data
+(`workloads`, `histories`), against which remotes (`remotes`, `server`, `link`), how it is measured
+(`rounds`, `measure`, `tools`) and how it is told (`results`, `goals`, `report`). Not part of the
+package.
 """

@@ -1,106 +1,36 @@
-"""What runs on each workload: the steps, in order, both tools in turn within the same round."""
+"""What runs on each workload with remotes in folders: the steps, in order, all tools in turn."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from bench.measure import evict, files_below, newly_stored, run
-from bench.results import Results, Sample, Size
-from bench.tools import Tool, begin, commit, quietly
+from bench import histories
+from bench.measure import evict, newly_stored
+from bench.rounds import (
+    Contest,
+    Round,
+    Runner,
+    begin_all,
+    change_one_file,
+    clone_all,
+    commit_all,
+    copy_all,
+    each_quietly,
+    expect_same,
+    measure,
+    note_remotes,
+    note_size,
+    race,
+)
+from bench.steps import EVERYTHING, LAST
+from bench.tools import begin
 
 STATUS_ROUNDS = 5
 FIND = ("find", "data", "-type", "f", "-printf", "%s %T@\\n")
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """One round of one workload: every tool has a folder with `repo`, `store` and later `clone`."""
-
-    workload: str
-    number: int
-    data: Path
-    folder: Path
-    tools: Sequence[Tool]
-    environment: dict[str, str]
-    results: Results
-
-    def place(self, tool: Tool, name: str = "repo") -> Path:
-        """Return a tool's own folder of this name."""
-        return self.folder / tool.name / name
-
-
-def measure(here: Round, step: str, who: str, command: Sequence[str], folder: Path) -> None:
-    """Measure one command and note it under a name."""
-    log = here.folder / "logs" / f"{who} {step}.log".replace(" ", "-")
-    done = run(command, folder, here.environment, log)
-    sample = Sample(here.workload, step, who, here.number, done.seconds, done.peak_bytes)
-    here.results.samples.append(sample)
-    print(f"  {here.workload}: {step:<32} {who:<7} {done.seconds:9.3f} s", flush=True)
-
-
-def race(here: Round, step: str, *words: str, place: str = "repo") -> None:
-    """Measure the same words on every tool; who begins changes from round to round."""
-    turn = here.number % len(here.tools)
-    for tool in [*here.tools[turn:], *here.tools[:turn]]:
-        measure(here, step, tool.name, [str(tool.program), *words], here.place(tool, place))
-
-
-def begin_all(here: Round) -> None:
-    """Make a repository and a remote for every tool; note how many files the workload has."""
-    note_size(here, "files", "data", len(files_below(here.data)))
-    for tool in here.tools:
-        begin(tool, here.place(tool), here.place(tool, "store"), here.environment)
-
-
-def commit_all(here: Round, message: str) -> None:
-    """Commit what git sees in every tool's repository."""
-    for tool in here.tools:
-        commit(here.place(tool), message, here.environment)
-
-
-def copy_all(here: Round, source: str, target: str) -> None:
-    """Put a copy of the workload's file or folder into every repository, as a program would."""
-    for tool in here.tools:
-        where = here.place(tool) / target
-        where.unlink(missing_ok=True)  # may be read-only, or a link into a cache
-        subprocess.run(["cp", "-r", here.data / source, where], check=True)
-
-
-def clone_all(here: Round) -> None:
-    """Clone every repository with git; the clones share no cache with their origin."""
-    for tool in here.tools:
-        words = [
-            "git",
-            "clone",
-            "--quiet",
-            *map(str, (here.place(tool), here.place(tool, "clone"))),
-        ]
-        quietly(words, here.folder, here.environment)
-
-
-def note_size(here: Round, name: str, who: str, size_bytes: int) -> None:
-    """Note a number of bytes."""
-    here.results.sizes.append(Size(here.workload, name, who, here.number, size_bytes))
-
-
-def note_stores(here: Round, name: str) -> None:
-    """Note what each remote holds, and the size of the data for comparison."""
-    for tool in here.tools:
-        note_size(here, name, tool.name, sum(files_below(here.place(tool, "store")).values()))
-    note_size(here, name, "data", sum(files_below(here.data).values()))
-
-
-def expect_same(expected: Path, found: Path) -> None:
-    """Stop the benchmark when a tool did not bring back what it was given.
-
-    Names and sizes only: reading everything would change what is in memory for the next step.
-    """
-    if files_below(expected) != files_below(found):
-        raise RuntimeError(f"{found} does not hold what {expected} holds")
 
 
 def small(here: Round) -> None:
@@ -109,20 +39,17 @@ def small(here: Round) -> None:
     copy_all(here, "data", "data")
     race(here, "add", "add", "data")
     commit_all(here, "data")
-    changed = sorted(files_below(here.data / "data"))[0]
-    for tool in here.tools:
-        with (here.place(tool) / "data" / changed).open("ab") as file:
-            file.write(b"changed\n")
+    change_one_file(here)
     race(here, "add after 1 file changed", "add", "data")
     commit_all(here, "change")
     race(here, "status", "status")
-    measure(here, "status", "find", FIND, here.place(here.tools[0]))
+    measure(here, "status", Runner("find", FIND, here.place(here.tools[0])))
     empty_workspaces(here)
     race(here, "checkout", "checkout")
     untar(here, "checkout")
     race(here, "push", "push")
     race(here, "push with nothing to do", "push")
-    note_stores(here, "on the remote")
+    note_remotes(here)
     clone_all(here)
     race(here, "pull", "pull", place="clone")
     untar(here, "pull")
@@ -147,7 +74,8 @@ def untar(here: Round, step: str) -> None:
     target = here.folder / "tar"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
-    measure(here, step, "tar", ["tar", "-xf", str(here.folder / "data.tar")], target)
+    words = ["tar", "-xf", str(here.folder / "data.tar")]
+    measure(here, step, Runner("tar", words, target))
 
 
 def labels(here: Round) -> None:
@@ -157,7 +85,7 @@ def labels(here: Round) -> None:
     race(here, "add", "add", "data")
     commit_all(here, "data")
     race(here, "push", "push")
-    note_stores(here, "on the remote")
+    note_remotes(here)
 
 
 def big(here: Round) -> None:
@@ -173,39 +101,39 @@ def big(here: Round) -> None:
             evict(here.folder)
         race(here, step, "checkout")
     race(here, "push", "push")
-    note_stores(here, "on the remote")
+    note_remotes(here)
     clone_all(here)
     race(here, "pull", "pull", place="clone")
     for tool in here.tools:
-        pulled = here.place(tool, "clone") / "weights.bin"
-        if pulled.stat().st_size != (here.data / "weights.bin").stat().st_size:
-            raise RuntimeError(f"{pulled} is not what was pushed")
+        expect_same(here.data / "weights.bin", here.place(tool, "clone") / "weights.bin")
 
 
 def table(here: Round) -> None:
     """A table and its slightly edited second version."""
-    two_versions(here, "v1.csv", "v2.csv", "table.csv")
+    begin_all(here)
+    add_and_push(here, 1, "v1.csv", "table.csv")
+    add_and_push(here, 2, "v2.csv", "table.csv")
 
 
 def tensors(here: Round) -> None:
     """Weights of which every single value changed a little."""
-    two_versions(here, "v1.bin", "v2.bin", "weights.bin")
-
-
-def two_versions(here: Round, first: str, second: str, name: str) -> None:
-    """Add and push one version, then the other; note what the second costs on the remote."""
     begin_all(here)
-    for number, source in enumerate((first, second), 1):
-        copy_all(here, source, name)
-        race(here, f"add version {number}", "add", name)
-        commit_all(here, f"version {number}")
-        before = {tool.name: files_below(here.place(tool, "store")) for tool in here.tools}
-        race(here, f"push version {number}", "push")
-        label = f"newly stored for version {number}"
-        for tool in here.tools:
-            after = files_below(here.place(tool, "store"))
-            note_size(here, label, tool.name, newly_stored(before[tool.name], after))
-        note_size(here, label, "data", (here.data / source).stat().st_size)
+    add_and_push(here, 1, "v1.bin", "weights.bin")
+    add_and_push(here, 2, "v2.bin", "weights.bin")
+
+
+def add_and_push(here: Round, number: int, source: str, name: str) -> None:
+    """Add and push a version of a file; note what it costs on the remote."""
+    copy_all(here, source, name)
+    race(here, f"add version {number}", "add", name)
+    commit_all(here, f"version {number}")
+    before = {tool.name: here.remotes.files(tool.name) for tool in here.tools}
+    race(here, f"push version {number}", "push")
+    label = f"newly stored for version {number}"
+    for tool in here.tools:
+        stored = newly_stored(before[tool.name], here.remotes.files(tool.name))
+        note_size(here, label, tool.name, stored)
+    note_size(here, label, "data", (here.data / source).stat().st_size)
 
 
 def million(here: Round) -> None:
@@ -216,7 +144,7 @@ def million(here: Round) -> None:
     commit_all(here, "data")
     for _ in range(STATUS_ROUNDS):
         race(here, "status", "status")
-        measure(here, "status", "find", FIND, here.place(here.tools[0]))
+        measure(here, "status", Runner("find", FIND, here.place(here.tools[0])))
 
 
 def start(here: Round) -> None:
@@ -227,13 +155,74 @@ def start(here: Round) -> None:
         race(here, "--version", "--version")
 
 
-CONTESTS: dict[str, Callable[[Round], None]] = {
-    "start": start,
-    "small": small,
-    "big": big,
-    "table": table,
-    "labels": labels,
-    "tensors": tensors,
-    "million": million,
+def versions(here: Round) -> None:
+    """Many versions of a table: what they cost on the remote."""
+    history(here, histories.TABLE_NAME, 50, histories.next_table)
+
+
+def checkpoints(here: Round) -> None:
+    """A model of which a few tensors are new in each checkpoint."""
+    history(here, histories.MODEL_NAME, 20, histories.next_checkpoint)
+
+
+def drift(here: Round) -> None:
+    """A model of which every value moves a little in each checkpoint."""
+    history(here, histories.MODEL_NAME, 20, histories.next_drift)
+
+
+def history(here: Round, name: str, count: int, change: Callable[[Path, int], None]) -> None:
+    """Push all versions of a file; note what the remote holds, and holds of the last one alone.
+
+    DVC keeps every version whole: its figure is the sum of their sizes, computed and not run.
+    The cache is a folder that goes after each push, for the room on the disk.
+    """
+    cache = here.folder / "cache"
+    here = replace(here, environment=here.environment | {"DVLITE_CACHE_DIR": str(cache)})
+    begin_all(here)
+    copy_all(here, name, name)
+    path = here.place(here.tools[0]) / name
+    total = 0
+    for number in range(1, count + 1):
+        if number > 1:
+            change(path, number)
+        total += path.stat().st_size
+        race(here, "add", "add", name)
+        commit_all(here, f"version {number}")
+        race(here, "push", "push")
+        shutil.rmtree(cache)
+    for who, size_bytes in (("data", total), ("DVC", total), ("dvlite", on_the_remote(here))):
+        note_size(here, EVERYTHING, who, size_bytes)
+    last_alone(here, path)
+
+
+def last_alone(here: Round, path: Path) -> None:
+    """Push one file to a remote of its own and note what that holds."""
+    tool = replace(here.tools[0], name="alone")
+    alone = replace(here, data=path.parent, tools=[tool])
+    here.remotes.make(tool.name)
+    begin(tool, alone.place(tool), alone.remotes, alone.environment)
+    copy_all(alone, path.name, path.name)
+    each_quietly(alone, "add", path.name)
+    commit_all(alone, "alone")
+    each_quietly(alone, "push")
+    note_size(here, LAST, "data", path.stat().st_size)
+    note_size(here, LAST, "dvlite", on_the_remote(alone))
+
+
+def on_the_remote(here: Round) -> int:
+    """Return the bytes that dvlite's remote holds."""
+    return sum(here.remotes.files(here.tools[0].name).values())
+
+
+CONTESTS: dict[str, Contest] = {
+    "start": Contest(start),
+    "small": Contest(small, "small"),
+    "big": Contest(big, "big"),
+    "table": Contest(table, "table"),
+    "labels": Contest(labels, "labels"),
+    "tensors": Contest(tensors, "tensors"),
+    "million": Contest(million, "million", rounds=1, dvc_every=0, usual=False),
+    "versions": Contest(versions, "versions", rounds=1, dvc_every=0, usual=False),
+    "checkpoints": Contest(checkpoints, "checkpoints", rounds=1, dvc_every=0, usual=False),
+    "drift": Contest(drift, "checkpoints", rounds=1, dvc_every=0, usual=False),
 }
-DVLITE_ONLY = ("million",)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
+# What is measured, and the name of who does it.
+Step = tuple[str, str]
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One step by one tool in one round. The tools are dvlite, DVC and the yardsticks tar, find."""
+    """One step by one tool in one round. The tools are dvlite, DVC and the yardsticks."""
 
     workload: str
     step: str
@@ -68,6 +71,26 @@ class Results:
     def size_names(self, workload: str) -> list[str]:
         """The names of a workload's sizes in the order they were taken."""
         return list(dict.fromkeys(s.name for s in self.sizes if s.workload == workload))
+
+    def paired(self, workload: str, ours: Sequence[Step], theirs: Sequence[Step]) -> float | None:
+        """Median over the rounds of what one sum of steps takes beside another in the same round.
+
+        None when no round has all of them.
+        """
+        ratios = []
+        for number in range(self.rounds(workload)):
+            sums = [self._sum_in_round(workload, steps, number) for steps in (ours, theirs)]
+            if sums[0] is not None and sums[1]:
+                ratios.append(sums[0] / sums[1])
+        return _median(ratios)
+
+    def _sum_in_round(self, workload: str, steps: Sequence[Step], number: int) -> float | None:
+        medians = [
+            _median(s.seconds for s in self._samples(workload, *step) if s.round == number)
+            for step in steps
+        ]
+        found = [seconds for seconds in medians if seconds is not None]
+        return sum(found) if len(found) == len(medians) else None
 
     def rounds(self, workload: str) -> int:
         """How many rounds a workload was measured."""

@@ -13,14 +13,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.remotes import Remotes
+from bench.server import CREDENTIALS
+
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A program under test, and the commands that make a git repository a project of its own."""
+    """A program under test, and the commands that make a git repository a project of its own.
+
+    In the commands, `{url}` and `{endpoint}` are the remote's; `for_server` is what a remote on a
+    server needs more than one in a folder.
+    """
 
     name: str
     program: Path
     set_up: tuple[tuple[str, ...], ...]
+    for_server: tuple[tuple[str, ...], ...]
 
     @property
     def version(self) -> str:
@@ -36,9 +44,10 @@ def dvlite() -> Tool:
     set_up = (
         ("init",),
         ("config", "cache.link", "copy"),
-        ("remote", "add", "store", "{store}", "--default"),
+        ("remote", "add", "store", "{url}", "--default"),
     )
-    return Tool("dvlite", Path(sys.executable).with_name("dvlite"), set_up)
+    for_server = (("config", "remote.store.endpoint_url", "{endpoint}"),)
+    return Tool("dvlite", Path(sys.executable).with_name("dvlite"), set_up, for_server)
 
 
 def dvc(folder: Path) -> Tool:
@@ -48,9 +57,10 @@ def dvc(folder: Path) -> Tool:
     """
     program = folder / "bin" / "dvc"
     if not program.exists():
-        print(f"installing DVC into {folder}", flush=True)
         venv.create(folder, with_pip=True)
-        install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "dvc"]
+    if not list(folder.glob("lib/*/site-packages/dvc_s3")):
+        print(f"installing DVC into {folder}", flush=True)
+        install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "dvc[s3]"]
         subprocess.run(install, check=True)
     set_up = (
         ("init", "--quiet"),
@@ -58,9 +68,10 @@ def dvc(folder: Path) -> Tool:
         ("config", "core.check_update", "false"),
         ("config", "core.autostage", "true"),
         ("config", "cache.type", "copy"),
-        ("remote", "add", "--quiet", "--default", "store", "{store}"),
+        ("remote", "add", "--quiet", "--default", "store", "{url}"),
     )
-    return Tool("DVC", program, set_up)
+    for_server = (("remote", "modify", "store", "endpointurl", "{endpoint}"),)
+    return Tool("DVC", program, set_up, for_server)
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -68,18 +79,22 @@ def environment(folder: Path) -> dict[str, str]:
     home = folder / "home"
     home.mkdir(parents=True, exist_ok=True)
     kept = {key: os.environ[key] for key in ("PATH", "LANG", "TMPDIR") if key in os.environ}
-    return kept | {
-        "HOME": str(home),
-        "DVC_NO_ANALYTICS": "1",
-        "DVC_SITE_CACHE_DIR": str(home / "dvc-site-cache"),
-        "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc-config"),
-        "DVC_SYSTEM_CONFIG_DIR": str(home / "dvc-config"),
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_AUTHOR_NAME": "Benchmark",
-        "GIT_AUTHOR_EMAIL": "benchmark@example.org",
-        "GIT_COMMITTER_NAME": "Benchmark",
-        "GIT_COMMITTER_EMAIL": "benchmark@example.org",
-    }
+    return (
+        kept
+        | CREDENTIALS
+        | {
+            "HOME": str(home),
+            "DVC_NO_ANALYTICS": "1",
+            "DVC_SITE_CACHE_DIR": str(home / "dvc-site-cache"),
+            "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc-config"),
+            "DVC_SYSTEM_CONFIG_DIR": str(home / "dvc-config"),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_AUTHOR_NAME": "Benchmark",
+            "GIT_AUTHOR_EMAIL": "benchmark@example.org",
+            "GIT_COMMITTER_NAME": "Benchmark",
+            "GIT_COMMITTER_EMAIL": "benchmark@example.org",
+        }
+    )
 
 
 def quietly(command: Sequence[str | Path], folder: Path, environment: dict[str, str]) -> None:
@@ -91,13 +106,13 @@ def quietly(command: Sequence[str | Path], folder: Path, environment: dict[str, 
         raise RuntimeError(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
 
 
-def begin(tool: Tool, repository: Path, store: Path, environment: dict[str, str]) -> None:
-    """Make a repository with a project of this tool, its remote a folder, and commit that."""
+def begin(tool: Tool, repository: Path, remotes: Remotes, environment: dict[str, str]) -> None:
+    """Make a repository with a project of this tool that knows its remote, and commit that."""
     repository.mkdir(parents=True)
-    store.mkdir()
     quietly(["git", "init", "--quiet"], repository, environment)
-    for words in tool.set_up:
-        filled = [word.format(store=store) for word in words]
+    url, endpoint = remotes.url(tool.name), remotes.endpoint
+    for words in tool.set_up + (tool.for_server if endpoint else ()):
+        filled = [word.format(url=url, endpoint=endpoint) for word in words]
         quietly([tool.program, *filled], repository, environment)
     commit(repository, "begin", environment)
 

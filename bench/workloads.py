@@ -6,7 +6,6 @@ that does not exist yet. `scale` 1 is the published size; less shrinks counts an
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -132,10 +131,15 @@ def table(folder: Path, scale: float) -> None:
     rng = np.random.default_rng(5)
     rows = int(TABLE_BYTES * scale) // len(TABLE_LINE)
     folder.mkdir(parents=True)
-    with (folder / "v1.csv").open("wb") as file:
+    write_table(folder / "v1.csv", rows, rng)
+    second_version(folder / "v1.csv", folder / "v2.csv", rng)
+
+
+def write_table(path: Path, rows: int, rng: np.random.Generator) -> None:
+    """Write a table of so many rows."""
+    with path.open("wb") as file:
         for start in range(0, rows, BLOCK_ROWS):
             file.write(fill(TABLE_LINE, min(BLOCK_ROWS, rows - start), rng).tobytes())
-    second_version(folder / "v1.csv", folder / "v2.csv", rng)
 
 
 def second_version(first: Path, second: Path, rng: np.random.Generator) -> None:
@@ -160,24 +164,3 @@ def copy_part(source: IO[bytes], target: IO[bytes], size_bytes: int) -> None:
         content = source.read(min(size_bytes, 1 << 20))
         target.write(content)
         size_bytes -= len(content)
-
-
-WORKLOADS: dict[str, Callable[[Path, float], None]] = {
-    "small": small,
-    "big": big,
-    "table": table,
-    "labels": labels,
-    "tensors": tensors,
-    "million": million,
-}
-
-
-def make(name: str, work: Path, scale: float) -> Path:
-    """Return the folder of a workload, made now unless an earlier run made it."""
-    folder = work / "data" / f"{name}-{scale:g}"
-    if not folder.exists():
-        making = folder.with_name(folder.name + ".making")
-        shutil.rmtree(making, ignore_errors=True)
-        WORKLOADS[name](making, scale)
-        making.rename(folder)
-    return folder
