@@ -14,13 +14,14 @@ from typing import NamedTuple
 
 from dvlite.atomic import temporary_name
 from dvlite.errors import CorruptError, DvliteError, MissingError
+from dvlite.storage.blockfile import BlockFile
 from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import adopt_file
 from dvlite.storage.chunker import cut
 from dvlite.storage.codec import unpack_frame
-from dvlite.storage.directio import DirectReader, read_blocks
+from dvlite.storage.directio import DirectReader
 from dvlite.storage.index import Index
-from dvlite.storage.oid import file_hasher, hash_bytes, hash_recipe_part, to_text
+from dvlite.storage.oid import hash_bytes, hash_recipe_part, to_text
 from dvlite.storage.ranges import FrameWant, group_frames, read_frames
 from dvlite.storage.recipe import CHUNKS, PARTS, TREE, Hint, Need, Recipe
 from dvlite.storage.recipe import decode as decode_recipe
@@ -53,20 +54,21 @@ def fetch_large(index: Index, cache: Cache, need: LargeNeed, jobs: int, tell: Te
     """
     local = _local_chunks(cache, need.previous)
     temporary = temporary_name(cache.temporary_folder, "fetch-")
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    file = BlockFile(temporary, need.size)
     try:
-        assembly = _Assembly(index, descriptor, jobs, tell, local)
+        assembly = _Assembly(index, file, jobs, tell, local)
         assembly.run(need)
-        _verify(descriptor, need.oid)
+        if file.finish() != need.oid:
+            raise CorruptError(f"what the remote has as {to_text(need.oid)} are other bytes")
         if cache.durable:
-            os.fsync(descriptor)
+            os.fsync(file.descriptor)
         adopt_file(cache, temporary, need.oid)
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)
         raise
     finally:
-        os.close(descriptor)
+        file.close()
         local.close()
     return assembly.reused
 
@@ -105,9 +107,9 @@ class _Assembly:
     """Writes chunks where they belong in a file."""
 
     def __init__(
-        self, index: Index, descriptor: int, jobs: int, tell: Tell, local: _LocalChunks
+        self, index: Index, file: BlockFile, jobs: int, tell: Tell, local: _LocalChunks
     ) -> None:
-        self.index, self.descriptor, self.jobs, self.tell = index, descriptor, jobs, tell
+        self.index, self.file, self.jobs, self.tell = index, file, jobs, tell
         self.local = local
         self.reused = 0
         self.end = 0
@@ -164,10 +166,15 @@ class _Assembly:
         }
 
         def use(want: FrameWant, frame: memoryview) -> None:
-            raw = unpack_frame(frame)
-            for member in want.members:
-                chunk = raw[member.inner_offset : member.inner_offset + member.raw_length]
-                self._check_and_write(member.id, chunk, hints[member.id], places[member.id])
+            raw = memoryview(unpack_frame(frame))
+            chunks = {
+                member.id: raw[member.inner_offset : member.inner_offset + member.raw_length]
+                for member in want.members
+            }
+            for chunk_id, chunk in chunks.items():  # all before the first is written, so that
+                _check(chunk_id, chunk, hints[chunk_id])  # none is written twice after an error
+            for chunk_id, chunk in chunks.items():
+                self._write(chunk, places[chunk_id])
             self.tell(len(frame), 0)
 
         for outcome in read_frames(self.index.remote.backend, group_frames(wanted), use, self.jobs):
@@ -184,19 +191,9 @@ class _Assembly:
         self.reused += len(data) * len(offsets)
         return True
 
-    def _check_and_write(
-        self, chunk_id: bytes, chunk: bytes, hint: Hint, offsets: list[int]
-    ) -> None:
-        if hash_bytes(chunk) != chunk_id or len(chunk) != hint.raw_length:
-            raise CorruptError("a chunk on the remote does not match its name")
-        self._write(chunk, offsets)
-
-    def _write(self, data: bytes, offsets: list[int]) -> None:
+    def _write(self, data: bytes | memoryview, offsets: list[int]) -> None:
         for offset in offsets:
-            view = memoryview(data)
-            while view:
-                written = os.pwrite(self.descriptor, view, offset)
-                view, offset = view[written:], offset + written
+            self.file.write(data, offset)
         self.tell(0, len(data) * len(offsets))
 
     def _resolve(self, batch: list[Need]) -> dict[bytes, Hint]:
@@ -236,10 +233,6 @@ def _local_chunks(cache: Cache, previous: bytes | None) -> _LocalChunks:
     return _LocalChunks(place.path if place is not None and place.row is None else None)
 
 
-def _verify(descriptor: int, oid: bytes) -> None:
-    hasher = file_hasher()
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    for block in read_blocks(descriptor):
-        hasher.update(block)
-    if hasher.digest() != oid:
-        raise CorruptError(f"what the remote has as {to_text(oid)} are other bytes")
+def _check(chunk_id: bytes, chunk: memoryview, hint: Hint) -> None:
+    if hash_bytes(chunk) != chunk_id or len(chunk) != hint.raw_length:
+        raise CorruptError("a chunk on the remote does not match its name")

@@ -1,0 +1,140 @@
+"""A new large file whose parts come in any order, mostly from front to back.
+
+Owns the block buffers: parts are gathered into blocks, which go to the disk directly and into the
+hash while they are in memory. Written part by part through the page cache, synced and read again
+for its hash, 2 GB cost 1.8 s of system time and 1.2 s of waiting at the end.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from dataclasses import dataclass
+
+from dvlite.storage.directio import page_buffers, read_blocks
+from dvlite.storage.oid import file_hasher
+
+_BLOCK = 4 << 20
+_PAGE = 4096
+_DIRECT = getattr(os, "O_DIRECT", 0)
+# Blocks in memory at a time: what four readers fill at once, and some that wait for their turn
+# to be hashed. Parts of further blocks are written as they come.
+_BLOCKS = 16
+
+
+@dataclass(slots=True)
+class _Block:
+    """One that is being filled. `view` is None when its parts are written as they come."""
+
+    view: memoryview | None
+    filled: int = 0
+
+
+class BlockFile:
+    """A new file of known size; `path` must not exist. Any thread may write.
+
+    Every byte is to be written once.
+    """
+
+    def __init__(self, path: str, size: int) -> None:
+        self.size = size
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._direct = _open_directly(path)
+        self._free = list(page_buffers(min(_BLOCKS, -(-size // _BLOCK)), _BLOCK))
+        self._open: dict[int, _Block] = {}
+        self._waiting: dict[int, memoryview] = {}
+        self._lock = threading.Lock()
+        self._hasher = file_hasher()
+        self._hashed = 0
+
+    def write(self, data: bytes | memoryview, offset: int) -> None:
+        """Puts bytes at their place."""
+        view = memoryview(data)
+        while view:
+            number, inner = divmod(offset, _BLOCK)
+            count = min(len(view), _BLOCK - inner)
+            self._put(number, inner, view[:count])
+            view, offset = view[count:], offset + count
+
+    def finish(self) -> bytes:
+        """The hash of the whole, when all its bytes are there. Nothing is synced yet."""
+        if self._hashed * _BLOCK < self.size:
+            os.lseek(self.descriptor, self._hashed * _BLOCK, os.SEEK_SET)
+            for block in read_blocks(self.descriptor):
+                self._hasher.update(block)
+        return self._hasher.digest()
+
+    def close(self) -> None:
+        """Closes the file."""
+        os.close(self.descriptor)
+        if self._direct >= 0:
+            os.close(self._direct)
+        self._free.clear()
+        self._open.clear()
+        self._waiting.clear()
+
+    def _put(self, number: int, inner: int, part: memoryview) -> None:
+        with self._lock:
+            block = self._open.get(number)
+            if block is None:
+                view = self._free.pop() if self._free else None
+                block = self._open[number] = _Block(view)
+        if block.view is None:
+            _write(self.descriptor, part, number * _BLOCK + inner)
+        else:
+            block.view[inner : inner + len(part)] = part
+        with self._lock:
+            block.filled += len(part)
+            if block.filled < self._length(number):
+                return
+            del self._open[number]
+        if block.view is not None:
+            self._write_block(number, block.view)
+            with self._lock:
+                self._waiting[number] = block.view
+                self._hash_waiting()
+
+    def _length(self, number: int) -> int:
+        return min(_BLOCK, self.size - number * _BLOCK)
+
+    def _hash_waiting(self) -> None:
+        """Hashes the blocks whose turn it is; gives up waiting when it keeps others from memory."""
+        while (view := self._waiting.pop(self._hashed, None)) is not None:
+            self._hasher.update(view[: self._length(self._hashed)])
+            self._hashed += 1
+            self._free.append(view)
+        if not self._free and self._waiting:
+            self._free += self._waiting.values()
+            self._waiting.clear()
+
+    def _write_block(self, number: int, view: memoryview) -> None:
+        """Writes a block directly, in whole pages; what is too much is cut off again."""
+        length, offset = self._length(number), number * _BLOCK
+        if self._direct >= 0:
+            try:
+                _write(self._direct, view[: -(-length // _PAGE) * _PAGE], offset)
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # this file system cannot after all
+                    raise
+            else:
+                if length % _PAGE:
+                    os.ftruncate(self.descriptor, self.size)
+                return
+        _write(self.descriptor, view[:length], offset)
+
+
+def _open_directly(path: str) -> int:
+    """A second descriptor for direct writes; -1 where the file system refuses it."""
+    if not _DIRECT:
+        return -1
+    try:
+        return os.open(path, os.O_WRONLY | _DIRECT | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+def _write(descriptor: int, view: memoryview, offset: int) -> None:
+    while view:
+        count = os.pwrite(descriptor, view, offset)
+        view, offset = view[count:], offset + count
