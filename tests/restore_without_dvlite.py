@@ -2,7 +2,7 @@
 
     python restore_without_dvlite.py REMOTE_FOLDER OID_TEXT file|tree TARGET
 
-Needs only blake3 and zstandard. Every object is checked against its id; hints are ignored.
+Every object is checked against its id; hints are ignored.
 """
 
 import os
@@ -17,6 +17,7 @@ from blake3 import blake3
 
 CHUNK, FILE, TREE_RECIPE, FILE_RECIPE, RECIPE_PART = 0, 1, 3, 4, 5  # kinds of rows
 EXEC, LINK, FOLDER, PART = 1, 2, 3, 4  # kinds of a tree's entries
+ZSTD = zstandard.ZstdDecompressor()
 tree_hash = partial(blake3, derive_key_context="dvlite 1 tree")
 part_hash = partial(blake3, derive_key_context="dvlite 1 recipe part")
 
@@ -33,8 +34,7 @@ def bits(rows):
 def read_segments(folder):
     """(id, kind) -> places, from all segments, the newest epoch first."""
     places = defaultdict(list)
-    names = [path for path in (folder / "index").iterdir() if path.name.startswith("s-")]
-    for path in sorted(names, key=lambda path: -int(path.name.split("-")[1])):
+    for path in sorted(folder.glob("index/s-*"), key=lambda path: -int(path.name.split("-")[1])):
         data = path.read_bytes()
         check(data[:8] == b"dvlsegm\x01" and data[-8:] == b"dvlsegmE", f"{path}: not a segment")
         check(blake3(data).hexdigest()[:32] == path.name.split("-")[6], f"{path}: damaged")
@@ -49,15 +49,25 @@ def read_segments(folder):
     return places
 
 
+def unzip(data, size):
+    """What has its full size is stored as it is, all else is zstd."""
+    return data if len(data) == size else ZSTD.decompress(data, max_output_size=size)
+
+
 def read_frame(frame):
     """The raw bytes; nothing if it is damaged, so that another place is tried."""
-    codec, key, _, raw_length = struct.unpack_from("<BB6xQQ", frame.ljust(32, b"\0"))
-    check(codec in (0, 1) and key == 0, "a frame of a newer version")
-    if codec == 0 or raw_length > 64 << 20:
-        return frame[32:]
+    codec, key, _, size = struct.unpack_from("<BB6xQQ", frame.ljust(32, b"\0"))
+    check(codec in (0, 1, 2) and key == 0, "a frame of a newer version")
+    raw, stored = bytearray(min(size, 64 << 20)), frame[32:]
     try:
-        return zstandard.ZstdDecompressor().decompress(frame[32:], max_output_size=raw_length)
-    except zstandard.ZstdError:
+        if codec < 2:
+            return unzip(stored, len(raw))
+        width, at = stored[0], 4 + 4 * stored[0]
+        for first, length in enumerate(struct.unpack_from(f"<{width}I", stored, 4)):
+            raw[first::width] = unzip(stored[at : at + length], len(raw[first::width]))
+            at += length
+        return bytes(raw)
+    except (zstandard.ZstdError, struct.error, ValueError, IndexError):
         return b""
 
 
@@ -67,11 +77,11 @@ class Remote:
 
     def candidates(self, oid, kind):
         """What each place that the segments give for an id holds."""
-        for pack, offset, length, inner, raw_length in self.places[oid, kind]:
-            if pack.exists():
-                with open(pack, "rb") as stream:
-                    stream.seek(offset)
-                    yield read_frame(stream.read(length))[inner : inner + raw_length]
+        there = [place for place in self.places[oid, kind] if place[0].exists()]
+        for pack, offset, length, inner, raw_length in there:
+            with open(pack, "rb") as stream:
+                stream.seek(offset)
+                yield read_frame(stream.read(length))[inner : inner + raw_length]
 
     def read(self, oid, kind, hasher=blake3):
         for data in self.candidates(oid, kind):
@@ -82,22 +92,16 @@ class Remote:
     def pieces(self, recipe):
         """The chunks of a recipe of chunks or of parts, in order."""
         what, ids = read_recipe(recipe)
-        for at in range(0, len(ids), 32):
+        for piece in (ids[at : at + 32] for at in range(0, len(ids), 32)):
             if what == 1:
-                yield from self.pieces(self.read(ids[at : at + 32], RECIPE_PART, part_hash))
+                yield from self.pieces(self.read(piece, RECIPE_PART, part_hash))
             else:
-                yield self.read(ids[at : at + 32], CHUNK)
+                yield self.read(piece, CHUNK)
 
     def write_file(self, oid, target, executable=False):
-        if self.places[oid, FILE]:
-            pieces = [self.read(oid, FILE)]
-        else:
-            recipe = next(filter(None, self.candidates(oid, FILE_RECIPE)), None)
-            check(recipe, f"{oid.hex()} is not on the remote")
-            pieces = self.pieces(recipe)
-        hasher = blake3()
+        recipe, hasher = next(filter(None, self.candidates(oid, FILE_RECIPE)), b""), blake3()
         with open(target, "xb") as stream:
-            for piece in pieces:
+            for piece in [self.read(oid, FILE)] if self.places[oid, FILE] else self.pieces(recipe):
                 hasher.update(piece)
                 stream.write(piece)
         check(hasher.digest() == oid, f"{target} is damaged on the remote")
@@ -106,9 +110,8 @@ class Remote:
     def read_folder(self, oid):
         """Entries (name, kind, oid) of a folder; parts are put together."""
         bodies = (read_recipe(data)[1] for data in filter(None, self.candidates(oid, TREE_RECIPE)))
-        tree = next((body for body in bodies if tree_hash(body).digest() == oid), None)
-        check(tree, f"the tree {oid.hex()} is not on the remote, or damaged")
-        check(tree[:8] == b"dvltree\x01", "a tree of a newer version")
+        tree = next((body for body in bodies if tree_hash(body).digest() == oid), b"")
+        check(tree[:8] == b"dvltree\x01", f"no tree {oid.hex()}, or one of a newer version")
         count, folders = struct.unpack_from("<II", tree, 8)
         oids_at = 16 + 9 * count + 8 * folders
         names = tree[oids_at + 32 * count :].split(b"\0") if count else []
@@ -142,7 +145,6 @@ def read_recipe(data):
 
 
 if __name__ == "__main__":
-    _, remote_folder, oid_text, object_kind, goal = sys.argv
-    remote = Remote(Path(remote_folder))
-    write = remote.write_tree if object_kind == "tree" else remote.write_file
-    write(bytes.fromhex(oid_text.removeprefix("blake3:")), goal)
+    remote = Remote(Path(sys.argv[1]))
+    write = remote.write_tree if sys.argv[3] == "tree" else remote.write_file
+    write(bytes.fromhex(sys.argv[2].removeprefix("blake3:")), sys.argv[4])

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,7 @@ def everything(seed: int) -> dict[str, Content]:
         "name of bytes \udcff": b"not UTF-8",
         "text": b"the same line again and again\n" * 900,
         "large": source.randbytes(2_000_000) + bytes(700_000),
+        "weights": struct.pack("<200000e", *(source.gauss(0, 0.02) for _ in range(200_000))),
         "large.exec": ("exec", source.randbytes(SMALL_BYTES)),
         "sub": {
             "deep": {f"f{number}": source.randbytes(number * 7) for number in range(150)},

@@ -4,8 +4,10 @@ Owns the frame's bytes, the choice whether compression pays, and bounded decompr
 checksum guards against accidents; forgery is caught by the ids of what is inside.
 
 Layout (little-endian, 32 bytes, then the stored bytes):
-    u8 codec (0 stored, 1 zstd), u8 key id (0: not encrypted), u16 and u32 zero,
+    u8 codec (0 stored, 1 zstd, 2 planes), u8 key id (0: not encrypted), u16 and u32 zero,
     u64 stored length, u64 raw length, u64 XXH3-64 of the stored bytes.
+Planes: u8 width w, 3 zero bytes, w times u32 length; then w planes. Plane i holds every w-th raw
+byte from the i-th on, as it is when its length is its size, else as zstd.
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 HEAD = struct.Struct("<BBHIQQQ")
-_STORED, _ZSTD = 0, 1
+_STORED, _ZSTD, _PLANES = 0, 1, 2
+# Of 2-byte floats and of 4-byte ones.
+WIDTHS = (2, 4)
+_PLANES_HEAD = {width: struct.Struct(f"<B3x{width}I") for width in WIDTHS}
 
 # Several small objects share a frame of about this many raw bytes: label files compress 1.6
 # times better together than alone, and reading one object never decompresses more than this.
@@ -38,14 +43,41 @@ _WORTH = 32
 _local = threading.local()
 
 
-def pack_frame(raw: bytes | memoryview) -> bytes:
-    """One frame holding `raw`, compressed when that pays."""
+def pack_frame(raw: bytes | memoryview, width: int = 1) -> bytes:
+    """One frame holding `raw`, compressed when that pays; in planes when `width` is 2 or 4."""
     raw_length = len(raw)
-    stored = _compressor().compress(raw) if raw_length else b""
-    codec = _ZSTD
+    codec = _ZSTD if width == 1 else _PLANES
+    stored = b""
+    if raw_length:
+        stored = _compressor().compress(raw) if width == 1 else _planes(bytes(raw), width)
     if len(stored) > raw_length - raw_length // _WORTH - 1:
         codec, stored = _STORED, bytes(raw)
     return HEAD.pack(codec, 0, 0, 0, len(stored), raw_length, xxh3_64_intdigest(stored)) + stored
+
+
+def best_width(raw: bytes | memoryview) -> int:
+    """With which width bytes like these become smallest: 2 or 4 for tensors, else 1.
+
+    The exponents of neighbouring floats are alike, their mantissas are noise. Mixed, both cost
+    their average; apart, the exponents compress and the noise is stored: float16 weights shrink
+    to 84 % instead of 92, bfloat16 to 69 instead of 78, float32 to 85 instead of 93, at twice
+    the speed (packing) and four times (unpacking). See ZipNN, arXiv:2411.05239.
+    """
+    best, least = 1, len(pack_frame(raw))
+    for width in WIDTHS:  # more planes must pay again
+        size = len(pack_frame(raw, width))
+        if size * _WORTH < least * (_WORTH - 1):
+            best, least = width, size
+    return best
+
+
+def _planes(raw: bytes, width: int) -> bytes:
+    planes = []
+    for first in range(width):
+        plane = raw[first::width]
+        packed = _compressor().compress(plane)
+        planes.append(packed if len(packed) < len(plane) - len(plane) // _WORTH else plane)
+    return b"".join([_PLANES_HEAD[width].pack(width, *map(len, planes)), *planes])
 
 
 def unpack_frame(frame: Buffer, max_raw_bytes: int = MAX_RAW_BYTES) -> bytes:
@@ -59,7 +91,7 @@ def unpack_frame(frame: Buffer, max_raw_bytes: int = MAX_RAW_BYTES) -> bytes:
     if len(view) < HEAD.size:
         raise CorruptError("a frame is shorter than its head")
     codec, key, zero16, zero32, stored_length, raw_length, checksum = HEAD.unpack_from(view)
-    if codec not in (_STORED, _ZSTD) or key:
+    if codec not in (_STORED, _ZSTD, _PLANES) or key:
         raise FormatVersionError(
             f"a frame uses codec {codec}, key {key}, which this dvlite does not know",
             "upgrade dvlite: pip install --upgrade dvlite",
@@ -69,6 +101,8 @@ def unpack_frame(frame: Buffer, max_raw_bytes: int = MAX_RAW_BYTES) -> bytes:
         raise CorruptError("a frame's head does not fit its bytes")
     if xxh3_64_intdigest(stored) != checksum:
         raise CorruptError("a frame's checksum does not match its bytes")
+    if codec == _PLANES:
+        return _join_planes(stored, raw_length)
     raw = bytes(stored) if codec == _STORED else _decompress(stored, raw_length)
     if len(raw) != raw_length:
         raise CorruptError("a frame does not hold as many bytes as it says")
@@ -91,11 +125,30 @@ def check_frame(frame: Buffer) -> int:
     return int(raw_length)
 
 
+def _join_planes(stored: memoryview, raw_length: int) -> bytes:
+    head = _PLANES_HEAD.get(stored[0] if stored else 0)
+    if head is None or len(stored) < head.size:
+        raise CorruptError("a frame of planes does not say how many")
+    width, *lengths = head.unpack_from(stored)
+    if head.size + sum(lengths) != len(stored) or any(stored[1:4]):
+        raise CorruptError("the planes of a frame do not fit its bytes")
+    raw, at = bytearray(raw_length), head.size
+    for first, length in enumerate(lengths):
+        size = len(range(first, raw_length, width))
+        plane = stored[at : at + length]
+        raw[first::width] = plane if length == size else _decompress(plane, size)
+        at += length
+    return bytes(raw)
+
+
 def _decompress(stored: memoryview, raw_length: int) -> bytes:
     try:
         if zstandard.frame_content_size(stored) != raw_length:
             raise CorruptError("a compressed frame's size is not what its head says")
-        return _decompressor().decompress(stored, max_output_size=raw_length)
+        raw = _decompressor().decompress(stored, max_output_size=raw_length)
+        if len(raw) != raw_length:
+            raise CorruptError("a frame does not hold as many bytes as it says")
+        return raw
     except zstandard.ZstdError as error:
         raise CorruptError(f"a frame cannot be decompressed: {error}") from error
 

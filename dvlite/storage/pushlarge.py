@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dvlite.errors import CorruptError
 from dvlite.storage.cache import Cache
 from dvlite.storage.chunker import cut
-from dvlite.storage.codec import pack_frame
+from dvlite.storage.codec import best_width, pack_frame
 from dvlite.storage.directio import DirectReader
 from dvlite.storage.index import Index
 from dvlite.storage.oid import file_hasher, hash_bytes, hash_recipe_part, to_text
@@ -133,7 +133,9 @@ class LargeFiles:
         new = dict(zip(ids, chunks, strict=True))
         for chunk_id in [one for one in new if one in self._data or one in self._known]:
             del new[chunk_id]
-        frames = self._pool.map(pack_frame, new.values())
+        # neighbours are alike: one probe for about 8 MB
+        width = best_width(next(iter(new.values()))) if new else 1
+        frames = self._pool.map(lambda chunk: pack_frame(chunk, width), new.values())
         for (chunk_id, chunk), frame in zip(new.items(), frames, strict=True):
             self._data.add_frame(frame, [Member(chunk_id, RowKind.CHUNK, 0, len(chunk))])
             self.new_bytes += len(chunk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
 from dvlite.errors import CorruptError, FormatVersionError
-from dvlite.storage.codec import HEAD, check_frame, pack_frame, unpack_frame
+from dvlite.storage.codec import HEAD, best_width, check_frame, pack_frame, unpack_frame
 
 from .damage import assert_refused, mutations, truncations
 
@@ -25,6 +26,85 @@ def frame_of(codec: int, stored: bytes, raw_length: int) -> bytes:
     """A frame with a right checksum and anything else."""
     checksum = xxh3_64_intdigest(stored)
     return struct.pack("<BBHIQQQ", codec, 0, 0, 0, len(stored), raw_length, checksum) + stored
+
+
+def floats(code: str, count: int = 16_384) -> bytes:
+    """Normally distributed weights, as half (e), single (f) or bfloat16 (b) floats."""
+    source = random.Random(code)
+    values = [source.gauss(0, 0.02) for _ in range(count)]
+    if code != "b":
+        return struct.pack(f"<{count}{code}", *values)
+    return b"".join(struct.pack("<f", value)[2:] for value in values)
+
+
+# width 2, planes of 2 and 1 bytes, both as they are
+GOLDEN_PLANES = bytes.fromhex("020000000200000001000000616362")
+
+
+def test_golden_planes() -> None:
+    assert unpack_frame(frame_of(2, GOLDEN_PLANES, 3)) == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("code", "width", "most"), [("e", 2, 0.86), ("b", 2, 0.72), ("f", 4, 0.87)]
+)
+def test_tensors_shrink_in_planes(code: str, width: int, most: float) -> None:
+    raw = floats(code)
+    assert best_width(raw) == width
+    frame = pack_frame(raw, width)
+    assert frame[0] == 2
+    assert len(frame) < len(raw) * most < len(pack_frame(raw))
+    assert unpack_frame(frame) == raw
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        random.Random(1).randbytes(65_536),
+        COMPRESSIBLE * 50,
+        b"",
+        b"x",
+        b"1.25,3.5,2021-03-04\n" * 900,
+    ],
+    ids=["random", "repeated", "empty", "one", "table"],
+)
+def test_other_bytes_are_not_cut_into_planes(raw: bytes) -> None:
+    assert best_width(raw) == 1
+
+
+@given(st.binary(max_size=300), st.integers(1, 40), st.sampled_from([1, 2, 4]))
+def test_any_width_gives_the_bytes_back(piece: bytes, times: int, width: int) -> None:
+    raw = piece * times
+    frame = pack_frame(raw, width)
+    assert unpack_frame(frame) == raw
+    assert len(frame) <= len(raw) + HEAD.size
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        b"",
+        b"\x02",
+        b"\x03" + GOLDEN_PLANES[1:],
+        b"\x00" + GOLDEN_PLANES[1:],
+        b"\x04" + GOLDEN_PLANES[1:],
+        b"\x02\x01" + GOLDEN_PLANES[2:],
+        GOLDEN_PLANES[:-1],
+        GOLDEN_PLANES + b"x",
+        bytes.fromhex("020000000100000002000000616362"),
+        bytes.fromhex("02000000ffffffff01000000616362"),
+    ],
+)
+def test_planes_that_do_not_fit_are_refused(stored: bytes) -> None:
+    with pytest.raises(CorruptError):
+        unpack_frame(frame_of(2, stored, 3))
+
+
+def test_a_plane_that_would_grow_past_its_size_is_refused() -> None:
+    bomb = zstandard.ZstdCompressor().compress(bytes(10_000_000))
+    stored = struct.pack("<B3xII", 2, len(bomb), 1) + bomb + b"x"
+    with pytest.raises(CorruptError):
+        unpack_frame(frame_of(2, stored, 3))
 
 
 def test_golden_bytes() -> None:
@@ -56,7 +136,10 @@ def test_round_trip(piece: bytes, times: int) -> None:
     assert len(frame) <= len(raw) + HEAD.size
 
 
-@pytest.mark.parametrize("frame", [GOLDEN, pack_frame(COMPRESSIBLE)], ids=["stored", "zstd"])
+FRAMES = [GOLDEN, pack_frame(COMPRESSIBLE), pack_frame(floats("e", 400), 2)]
+
+
+@pytest.mark.parametrize("frame", FRAMES, ids=["stored", "zstd", "planes"])
 def test_every_damage_is_noticed(frame: bytes) -> None:
     for data in (*mutations(frame), *truncations(frame)):
         assert_refused(unpack_frame, data)
@@ -75,7 +158,7 @@ def test_random_bytes_with_a_right_checksum_never_crash(stored: bytes, raw_lengt
 def test_an_unknown_codec_or_key_is_a_newer_version() -> None:
     for place in (0, 1):
         data = bytearray(GOLDEN)
-        data[place] = 2
+        data[place] = 3
         with pytest.raises(FormatVersionError):
             unpack_frame(bytes(data))
 
