@@ -28,7 +28,7 @@ HEAD = struct.Struct("<BBHIQQQ")
 _STORED, _ZSTD, _PLANES = 0, 1, 2
 # Of 2-byte floats and of 4-byte ones.
 WIDTHS = (2, 4)
-_PLANES_HEAD = {width: struct.Struct(f"<B3x{width}I") for width in WIDTHS}
+_PLANES_HEAD = {2: struct.Struct("<B3x2I"), 4: struct.Struct("<B3x4I")}
 
 # Several small objects share a frame of about this many raw bytes: label files compress 1.6
 # times better together than alone, and reading one object never decompresses more than this.
