@@ -115,6 +115,7 @@ def test_every_field_of_json_is_on_the_page(repository: Repository) -> None:
         see(*words)
     see("remote", "list", of=2)
     see("remote", "show", of=2)
+    see("remote", "check", of=2)
     see("pull")
     see("reproduce", "HEAD~1")
     see("mv", "model", "moved")

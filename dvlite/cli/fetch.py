@@ -105,7 +105,8 @@ def fail_if_incomplete(result: FetchResult) -> None:
         raise CorruptError(
             f"damaged on {' and '.join(result.remotes)}:\n"
             + describe_absent(result.report.damaged + result.report.absent),
-            "bring it from another remote (-r NAME), or from a machine whose cache has it",
+            "bring it from another remote (-r NAME), or from a machine whose cache has it: "
+            "dvlite remote check --repair",
         )
     if result.report.absent:
         raise MissingError(

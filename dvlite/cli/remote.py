@@ -9,6 +9,7 @@ import click
 
 from dvlite.cli.options import Common, common, json_option
 from dvlite.cli.output import count, emit_json, note, say, size, table
+from dvlite.cli.remotecheck import command as check_command
 
 if TYPE_CHECKING:
     from dvlite.ops.remote import RemoteState
@@ -186,6 +187,9 @@ def remove_command(common: Common, name: str) -> None:
     if not common.quiet:
         say(f"removed {name}; what is stored there stays")
         _note_staged(not committed)
+
+
+command.add_command(check_command)
 
 
 def _note_staged(local: bool) -> None:

@@ -60,6 +60,7 @@ def fetch_named(
     report = fetch_objects(remotes, project.cache(), wanted, request.jobs, progress)
     lacking = {item.label for item in (*report.absent, *report.damaged)}
     if len(remotes) == 1:
-        present = {item.oid for item in wanted if item.label not in lacking}
-        record_contact(project, remotes[0].name, present)
+        # what the cache had was not asked for, and may never have been pushed
+        whole = {item.oid for item in wanted if item.label not in lacking}
+        record_contact(project, remotes[0].name, whole & report.present)
     return FetchResult(tuple(names), len(named), report)

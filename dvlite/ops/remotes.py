@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from dvlite.atomic import publish, publish_if_absent
 from dvlite.errors import MissingError, RemoteError, UsageError
 from dvlite.project import Project
+from dvlite.storage.backend import open_backend
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.remote import Remote, open_url
 from dvlite.workspace.config import redact
@@ -69,6 +70,12 @@ def open_named(project: Project, name: str, create: bool = False) -> Remote:
     """Opens a remote of the project's configuration."""
     settings = project.config.remotes()[name]
     return open_url(name, project.remote_url(name), dict(settings.options), create)
+
+
+def open_unchecked(project: Project, name: str) -> Remote:
+    """A remote as it is, whatever its `dvlite.json` says: for looking what is wrong with it."""
+    settings = project.config.remotes()[name]
+    return Remote(name, open_backend(project.remote_url(name), dict(settings.options)))
 
 
 def place_of(project: Project, name: str) -> str:

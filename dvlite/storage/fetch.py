@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from dvlite.errors import CorruptError, DvliteError
 from dvlite.progress import Progress, silent
+from dvlite.storage.backend import NotThere
 from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import CacheWriter
 from dvlite.storage.codec import unpack_frame
@@ -21,7 +22,7 @@ from dvlite.storage.index import Index, open_index
 from dvlite.storage.oid import hash_bytes, hash_tree
 from dvlite.storage.pack import Member
 from dvlite.storage.push import Absent
-from dvlite.storage.ranges import FrameWant, group_frames, read_frames
+from dvlite.storage.ranges import FrameWant, read_somewhere
 from dvlite.storage.recipe import TREE, Hint, Recipe
 from dvlite.storage.recipe import decode as decode_recipe
 from dvlite.storage.remote import Remote
@@ -52,7 +53,9 @@ class Wanted:
 
 @dataclass(slots=True)
 class FetchReport:
-    """What a fetch did. `read_bytes` is what came over the wire; `size_bytes` what it became."""
+    """What a fetch did. `read_bytes` is what came over the wire; `size_bytes` what it became;
+    `present`: the wanted objects that the last remote asked has, whether they were fetched or not.
+    """
 
     files: int = 0
     size_bytes: int = 0
@@ -60,6 +63,7 @@ class FetchReport:
     reused_bytes: int = 0
     absent: list[Absent] = field(default_factory=list)
     damaged: list[Absent] = field(default_factory=list)
+    present: frozenset[bytes] = frozenset()
 
     @property
     def complete(self) -> bool:
@@ -107,6 +111,7 @@ def fetch(
         report.absent, report.damaged = [], []
         index = open_index(remote, cache.folder)
         _Fetch(index, cache, jobs, progress, report).run(items)
+        report.present = frozenset(index.objects(item.oid for item in items))
         if not report.absent:
             break
         named = index.objects(item.oid for item in report.absent)
@@ -290,36 +295,24 @@ class _Fetch:
         kind: RowKind,
         use: Callable[[FrameWant, memoryview], T],
     ) -> Iterator[T]:
-        """Reads things by their hints; those whose hint fails once more, by every other place."""
+        """Reads things by their hints; those whose place fails, by every other place they have."""
         resolved = self._resolve(hints)
-        failed: dict[bytes, Hint] = {}
-        wants = group_frames({oid: hint for oid, hint in resolved.items() if hint.kind == kind})
-        for outcome in read_frames(self.index.remote.backend, wants, use, self.jobs):
+
+        def others(oid: bytes, error: DvliteError) -> Iterator[Hint]:
+            places = self._other_places(oid, resolved[oid], error)
+            return (hint for hint in places if hint.kind == kind)
+
+        wanted = {oid: hint for oid, hint in resolved.items() if hint.kind == kind}
+        backend = self.index.remote.backend
+        for outcome in read_somewhere(backend, wanted, others, use, self.jobs):
             if outcome.error is None:
                 assert outcome.value is not None
                 yield outcome.value
-            else:
-                failed.update({m.id: resolved[m.id] for m in outcome.want.members})
-        for oid, bad in failed.items():
-            value = self._read_elsewhere(oid, bad, kind, use)
-            if value is not None:
-                yield value
 
-    def _read_elsewhere(
-        self, oid: bytes, bad: Hint, kind: RowKind, use: Callable[[FrameWant, memoryview], T]
-    ) -> T | None:
-        for hint in self._other_places(oid, bad):
-            if hint.kind != kind:
-                continue
-            wants = group_frames({oid: hint})
-            for outcome in read_frames(self.index.remote.backend, wants, use, 1):
-                if outcome.error is None:
-                    return outcome.value
-        return None
-
-    def _other_places(self, oid: bytes, bad: Hint) -> Iterator[Hint]:
+    def _other_places(self, oid: bytes, bad: Hint, error: DvliteError) -> Iterator[Hint]:
         """The bad place alone first (its neighbours in the frame may be at fault), then others."""
-        yield bad
+        if not isinstance(error, NotThere):
+            yield bad
         try:
             yield from (hint for hint in self.index.every_place(oid, chunk=False) if hint != bad)
         except DvliteError:

@@ -7,13 +7,14 @@ under a temporary name and becomes an object only when all its bytes hash to its
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
 
 from dvlite.atomic import temporary_name
 from dvlite.errors import CorruptError, DvliteError, MissingError
+from dvlite.storage.backend import NotThere
 from dvlite.storage.blockfile import BlockFile
 from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import adopt_file
@@ -22,7 +23,7 @@ from dvlite.storage.codec import unpack_frame
 from dvlite.storage.directio import DirectReader
 from dvlite.storage.index import Index
 from dvlite.storage.oid import hash_bytes, hash_recipe_part, to_text
-from dvlite.storage.ranges import FrameWant, group_frames, read_frames
+from dvlite.storage.ranges import FrameWant, group_frames, read_frames, read_somewhere
 from dvlite.storage.recipe import CHUNKS, PARTS, TREE, Hint, Need, Recipe
 from dvlite.storage.recipe import decode as decode_recipe
 from dvlite.storage.row import RowKind
@@ -52,12 +53,27 @@ def fetch_large(index: Index, cache: Cache, need: LargeNeed, jobs: int, tell: Te
     Raises:
         MissingError, CorruptError: parts of it are nowhere, or not what their names say.
     """
-    local = _local_chunks(cache, need.previous)
+    assembly = _Assembly(index, jobs, tell, _local_chunks(cache, need.previous))
+    problem: DvliteError = MissingError(f"{to_text(need.oid)} is not on the remote")
+    try:
+        # a file has several recipes where one was lost and written anew
+        for hint in assembly.places(Need(need.oid, need.hint), RowKind.FILE_RECIPE):
+            try:
+                _fetch_by(assembly, cache, need._replace(hint=hint))
+                return assembly.reused
+            except (CorruptError, MissingError, NotThere) as error:
+                problem = error
+    finally:
+        assembly.local.close()
+    raise problem
+
+
+def _fetch_by(assembly: _Assembly, cache: Cache, need: LargeNeed) -> None:
+    """Fetches a file by one of its recipes."""
     temporary = temporary_name(cache.temporary_folder, "fetch-")
     file = BlockFile(temporary, need.size)
     try:
-        assembly = _Assembly(index, file, jobs, tell, local)
-        assembly.run(need)
+        assembly.run(need, file)
         if file.finish() != need.oid:
             raise CorruptError(f"what the remote has as {to_text(need.oid)} are other bytes")
         if cache.durable:
@@ -69,8 +85,6 @@ def fetch_large(index: Index, cache: Cache, need: LargeNeed, jobs: int, tell: Te
         raise
     finally:
         file.close()
-        local.close()
-    return assembly.reused
 
 
 class _LocalChunks:
@@ -106,17 +120,16 @@ class _LocalChunks:
 class _Assembly:
     """Writes chunks where they belong in a file."""
 
-    def __init__(
-        self, index: Index, file: BlockFile, jobs: int, tell: Tell, local: _LocalChunks
-    ) -> None:
-        self.index, self.file, self.jobs, self.tell = index, file, jobs, tell
-        self.local = local
+    def __init__(self, index: Index, jobs: int, tell: Tell, local: _LocalChunks) -> None:
+        self.index, self.jobs, self.tell, self.local = index, jobs, tell, local
+        self.file: BlockFile
         self.reused = 0
         self.end = 0
 
-    def run(self, need: LargeNeed) -> None:
-        recipe = self._recipe(Need(need.oid, need.hint), RowKind.FILE_RECIPE)
-        needs = self._chunks(recipe)
+    def run(self, need: LargeNeed, file: BlockFile) -> None:
+        """Writes all of a file, by the recipe that the need's hint leads to."""
+        self.file, self.reused, self.end = file, 0, 0
+        needs = self._chunks(self._recipe(need.oid, RowKind.FILE_RECIPE, [need.hint]))
         while batch := list(islice(needs, _BATCH)):
             self._write_batch(batch, need.size)
         if self.end != need.size:
@@ -129,19 +142,20 @@ class _Assembly:
             yield from recipe.needs()
         elif recipe.what == PARTS:
             for part in recipe.needs():
-                inner = self._recipe(part, RowKind.RECIPE_PART)
+                places = self.places(part, RowKind.RECIPE_PART)
+                inner = self._recipe(part.id, RowKind.RECIPE_PART, places)
                 if inner.what != CHUNKS:
                     raise CorruptError("a part of a recipe does not hold chunks")
                 yield from inner.needs()
         else:
             raise CorruptError("a file's recipe is a tree's")
 
-    def _recipe(self, need: Need, kind: RowKind) -> Recipe:
+    def _recipe(self, oid: bytes, kind: RowKind, places: Iterable[Hint]) -> Recipe:
         def use(want: FrameWant, frame: memoryview) -> Recipe:
             raw = unpack_frame(frame)
             member = want.members[0]
             data = raw[member.inner_offset : member.inner_offset + member.raw_length]
-            if kind == RowKind.RECIPE_PART and hash_recipe_part(data) != need.id:
+            if kind == RowKind.RECIPE_PART and hash_recipe_part(data) != oid:
                 raise CorruptError("a part of a recipe does not match its name")
             self.tell(len(frame), 0)
             recipe = decode_recipe(data, want.pack)
@@ -149,7 +163,7 @@ class _Assembly:
                 raise CorruptError("a file's recipe is a tree's")
             return recipe
 
-        return self._first_good(need, kind, use)
+        return self._first_good(oid, places, use)
 
     def _write_batch(self, batch: list[Need], size: int) -> None:
         places: dict[bytes, list[int]] = {}
@@ -177,11 +191,16 @@ class _Assembly:
                 self._write(chunk, places[chunk_id])
             self.tell(len(frame), 0)
 
-        for outcome in read_frames(self.index.remote.backend, group_frames(wanted), use, self.jobs):
+        def others(chunk_id: bytes, error: DvliteError) -> Iterator[Hint]:
+            places = self.places(Need(chunk_id, hints[chunk_id]), RowKind.CHUNK)
+            if isinstance(error, NotThere):
+                next(places)
+            return places
+
+        backend = self.index.remote.backend
+        for outcome in read_somewhere(backend, wanted, others, use, self.jobs):
             if outcome.error is not None:
-                for member in outcome.want.members:
-                    need = Need(member.id, hints[member.id])
-                    self._first_good(need, RowKind.CHUNK, use)
+                raise outcome.error
 
     def _from_local(self, chunk_id: bytes, offsets: list[int]) -> bool:
         data = self.local.read(chunk_id)
@@ -206,20 +225,20 @@ class _Assembly:
         return hints
 
     def _first_good(
-        self, need: Need, kind: RowKind, use: Callable[[FrameWant, memoryview], object]
+        self, oid: bytes, places: Iterable[Hint], use: Callable[[FrameWant, memoryview], Recipe]
     ) -> Recipe:
-        """Reads one thing by its hint, then by every other place the index knows."""
-        problem: DvliteError = MissingError(f"{to_text(need.id)} is not on the remote")
-        for hint in self._places(need, kind):
-            for outcome in read_frames(
-                self.index.remote.backend, group_frames({need.id: hint}), use, 1
-            ):
-                if outcome.error is None:
-                    return outcome.value  # type: ignore[return-value]
-                problem = outcome.error
+        """Reads a recipe at the first of its places that is good."""
+        problem: DvliteError = MissingError(f"{to_text(oid)} is not on the remote")
+        backend = self.index.remote.backend
+        for hint in places:
+            for outcome in read_frames(backend, group_frames({oid: hint}), use, 1):
+                if outcome.value is not None:
+                    return outcome.value
+                problem = outcome.error or problem
         raise problem
 
-    def _places(self, need: Need, kind: RowKind) -> Iterator[Hint]:
+    def places(self, need: Need, kind: RowKind) -> Iterator[Hint]:
+        """Where something may be: at its hint, then wherever the index says."""
         if need.hint is not None:
             yield need.hint
         piece = kind != RowKind.FILE_RECIPE

@@ -71,11 +71,15 @@ class Index:
             self._packs[name.id] = self.segment(name).pack_ids()
         return self._packs[name.id]
 
+    def adopt(self, name: SegmentName, data: bytes) -> None:
+        """Takes a segment that is not stored yet for one that is."""
+        self._segments[name.id] = open_bytes(data)
+
     def _find(self, oids: Iterable[bytes], trusted: bool, chunks: bool) -> dict[bytes, Hint]:
         wanted = set(oids)
         names = [
             name
-            for name in (self.listing.trusted if trusted else self.listing.readable)
+            for name in (self.listing.view() if trusted else self.listing.readable)
             if (name.counts.chunks if chunks else name.counts.objects)
         ]
         found: dict[bytes, Hint] = {}
@@ -115,7 +119,7 @@ class Index:
         except CorruptError as error:
             raise CorruptError(
                 f"the index segment {render_name(name)} on {self.remote.name} is damaged: {error}",
-                "use another remote (-r NAME) until it is restored from a copy",
+                "dvlite remote check --repair mends it; or use another remote: -r NAME",
             ) from error
 
     def _open_anyhow(self, name: SegmentName) -> Segment:
@@ -163,8 +167,13 @@ class _TailReader:
 
 def open_index(remote: Remote, cache_folder: str) -> Index:
     """The index of a remote as it is now."""
+    return Index(remote, remote.listing(), mirror_of(remote, cache_folder))
+
+
+def mirror_of(remote: Remote, cache_folder: str) -> str:
+    """Where a cache keeps copies of a remote's segments."""
     key = blake3(remote.backend.url.encode()).hexdigest()[:16]
-    return Index(remote, remote.listing(), os.path.join(cache_folder, "remotes", key, "index"))
+    return os.path.join(cache_folder, "remotes", key, "index")
 
 
 def segment_id(data: bytes) -> str:

@@ -33,7 +33,7 @@ def write_segment(
         chunk_rows += _renumber(source.pieces.unpublished(), source.pack_ids, packs)
         object_rows += _renumber(source.objects.unpublished(), source.pack_ids, packs)
     data = encode(sort_rows(chunk_rows), sort_rows(object_rows), packs, roots, stamp)
-    _store(remote, data, stamp.epoch)
+    store_segment(remote, data, stamp.epoch)
     for source in sources:
         source.pieces.mark_published()
         source.objects.mark_published()
@@ -45,13 +45,13 @@ def merge_segments(remote: Remote, index: Index, stamp: Stamp) -> bool:
     if listing.epoch != stamp.epoch:
         return False
     tiers: dict[int, list[SegmentName]] = {}
-    for name in listing.trusted:
+    for name in listing.view():
         tiers.setdefault(_tier(name.counts.size_bytes()), []).append(name)
     for _, names in sorted(tiers.items()):
         group = names[:MERGE_COUNT]
         total = sum(name.counts.size_bytes() for name in group)
         if len(group) == MERGE_COUNT and total <= MERGE_BYTES:
-            _store(remote, _merge(index, group, stamp), stamp.epoch, group)
+            store_segment(remote, _merge(index, group, stamp), stamp.epoch, group)
             return True
     return False
 
@@ -85,10 +85,19 @@ def _renumber(rows: bytes, pack_ids: Sequence[bytes], packs: list[bytes]) -> byt
     return bytes(out)
 
 
-def _store(remote: Remote, data: bytes, epoch: int, merged: Sequence[SegmentName] = ()) -> None:
-    counts, _ = read_head(data)
-    name = SegmentName(epoch, counts, segment_id(data), tuple(item.short for item in merged))
+def store_segment(
+    remote: Remote, data: bytes, epoch: int, merged: Sequence[SegmentName] = ()
+) -> SegmentName:
+    """Stores a segment under its name, which says what it supersedes."""
+    name = name_segment(data, epoch, merged)
     remote.backend.write(render_name(name), data)
+    return name
+
+
+def name_segment(data: bytes, epoch: int, merged: Sequence[SegmentName] = ()) -> SegmentName:
+    """The name of a segment with these bytes."""
+    counts, _ = read_head(data)
+    return SegmentName(epoch, counts, segment_id(data), tuple(item.short for item in merged))
 
 
 def _tier(size: int) -> int:

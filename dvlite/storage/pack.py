@@ -67,7 +67,7 @@ class PackWriter:
         self._hasher = blake3()
         self.size = 0
         self.rows = bytearray()
-        self._write(HEAD.pack(_MAGIC, _VERSION, content, epoch))
+        self._write(encode_head(content, epoch))
 
     def add_frame(self, frame: bytes, members: Sequence[Member]) -> int:
         """Appends a finished frame; returns its offset."""
@@ -89,14 +89,23 @@ class PackWriter:
         footer = bytes(self.rows)
         offset = self.size
         self._write(footer)
-        checksum = xxh3_64_intdigest(footer)
-        self._write(TAIL.pack(offset, len(footer) // ROW_BYTES, checksum, _END))
+        self._write(encode_tail(offset, footer))
         return self._hasher.digest()
 
     def _write(self, data: bytes) -> None:
         self._stream.write(data)
         self._hasher.update(data)
         self.size += len(data)
+
+
+def encode_head(content: int, epoch: int) -> bytes:
+    """What a pack begins with."""
+    return HEAD.pack(_MAGIC, _VERSION, content, epoch)
+
+
+def encode_tail(offset: int, footer: bytes) -> bytes:
+    """What follows a footer that lies at `offset`."""
+    return TAIL.pack(offset, len(footer) // ROW_BYTES, xxh3_64_intdigest(footer), _END)
 
 
 def check_head(head: bytes) -> tuple[int, int]:

@@ -62,13 +62,15 @@ class Absent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PushOptions:
-    """How to push. `project` and `clone`: 16 bytes each that say who."""
+    """How to push. `project` and `clone`: 16 bytes each that say who. `record`: leave word of the
+    roots for gc; whoever pushes but a part of what it needs must not, as the newest word counts."""
 
     jobs: int = 4
     dry_run: bool = False
     project: bytes = bytes(16)
     clone: bytes = bytes(16)
     progress: Progress = silent
+    record: bool = True
 
 
 @dataclass(slots=True)
@@ -145,7 +147,7 @@ class _Push:
             complete = [root.oid for root in wanted if self._root(root)]
             if wanted:
                 self._finish(complete)
-            if not self.options.dry_run:
+            if self.options.record and not self.options.dry_run:
                 self._record_roots()
         finally:
             self.large.stop()

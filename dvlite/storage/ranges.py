@@ -79,6 +79,36 @@ def read_frames(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def read_somewhere(
+    backend: Backend,
+    hints: Mapping[bytes, Hint],
+    others: Callable[[bytes, DvliteError], Iterator[Hint]],
+    use: Callable[[FrameWant, memoryview], T],
+    jobs: int,
+) -> Iterator[Outcome[T]]:
+    """Reads things by their hints, and those whose place fails at what `others` gives for them.
+
+    All that failed is read together, place by place: where a pack is lost, thousands of hints
+    are wrong at once. What no place has comes as an outcome with the last error.
+    """
+    places: dict[bytes, Iterator[Hint]] = {}
+    wants = group_frames(hints)
+    while wants:
+        again: list[FrameWant] = []
+        for outcome in read_frames(backend, wants, use, jobs):
+            if outcome.error is None:
+                yield outcome
+                continue
+            for member in outcome.want.members:
+                more = places.setdefault(member.id, others(member.id, outcome.error))
+                hint = next(more, None)
+                if hint is not None:
+                    again += group_frames({member.id: hint})
+                else:
+                    yield Outcome(outcome.want._replace(members=(member,)), None, outcome.error)
+        wants = again
+
+
 def coalesce(wants: Iterable[FrameWant]) -> Iterator[list[FrameWant]]:
     """Groups frames that one range read serves."""
     group: list[FrameWant] = []

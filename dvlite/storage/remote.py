@@ -63,12 +63,32 @@ class Listing:
     """What one listing of `index/` says.
 
     `readable`: segments a reader uses, newest epoch first. `trusted`: those a pusher of this
-    epoch may count on.
+    epoch may count on. `problem`: why nobody can tell which those are; readers need not care.
     """
 
     epoch: int
     readable: tuple[SegmentName, ...]
     trusted: tuple[SegmentName, ...]
+    problem: CorruptError | None = None
+
+    def view(self) -> tuple[SegmentName, ...]:
+        """What a pusher may count on.
+
+        Raises:
+            CorruptError: the marker of this epoch is damaged.
+        """
+        if self.problem is not None:
+            raise self.problem
+        return self.trusted
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What gc decided when it began an epoch: ids of the segments of before that stay valid, and
+    the packs (hexadecimal) that it will delete."""
+
+    new: frozenset[str] = frozenset()
+    condemned: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,27 +109,59 @@ class Remote:
             marker = _MARKER.match(base)
             if marker is not None:
                 epoch = max(epoch, int(marker.group(1)))
-        valid = self._still_valid(epoch) if epoch else frozenset()
+        valid: frozenset[str] = frozenset()
+        problem = None
+        try:
+            valid = self.marker(epoch).new if epoch else valid
+        except CorruptError as error:
+            problem = error
         trusted = [name for name in segments if name.epoch == epoch or name.id in valid]
-        return Listing(epoch, live(segments), live(trusted))
+        return Listing(epoch, live(segments), live(trusted), problem)
 
     def epoch(self) -> int:
         """The newest gc epoch, asked anew."""
         return self.listing().epoch
 
-    def _still_valid(self, epoch: int) -> frozenset[str]:
-        data = self.backend.read(f"index/gc-{epoch:016d}", 0, _MAX_MARKER + 1)
-        try:
-            marker = json.loads(data)
-            if marker["dvlite"] > FORMAT_VERSION:
-                raise FormatVersionError(
-                    "the remote's gc marker is of a newer version", "upgrade dvlite"
-                )
-            if len(data) > _MAX_MARKER or not isinstance(marker["new"], list):
-                raise ValueError("too large, or not a list")
-            return frozenset(str(item) for item in marker["new"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise CorruptError(f"the gc marker of epoch {epoch} is damaged") from error
+    def marker(self, epoch: int) -> Marker:
+        """What the marker of an epoch says.
+
+        Raises:
+            CorruptError: damaged. FormatVersionError: of a newer version.
+        """
+        return read_marker(self.backend.read(marker_name(epoch), 0, _MAX_MARKER + 1), epoch)
+
+
+def marker_name(epoch: int) -> str:
+    """Where the marker of an epoch lies."""
+    return f"index/gc-{epoch:016d}"
+
+
+def render_marker(marker: Marker) -> bytes:
+    """The bytes of a marker."""
+    content = {
+        "dvlite": FORMAT_VERSION,
+        "new": sorted(marker.new),
+        "condemned": sorted(marker.condemned),
+    }
+    return (json.dumps(content, indent=1) + "\n").encode()
+
+
+def read_marker(data: bytes, epoch: int) -> Marker:
+    """The inverse."""
+    try:
+        marker = json.loads(data)
+        if marker["dvlite"] > FORMAT_VERSION:
+            raise FormatVersionError(
+                "the remote's gc marker is of a newer version", "upgrade dvlite"
+            )
+        new, condemned = marker["new"], marker.get("condemned", [])
+        if len(data) > _MAX_MARKER or not isinstance(new, list) or not isinstance(condemned, list):
+            raise ValueError("too large, or not a list")
+        return Marker(frozenset(map(str, new)), frozenset(map(str, condemned)))
+    except (ValueError, KeyError, TypeError, RecursionError, AttributeError) as error:
+        raise CorruptError(
+            f"the gc marker of epoch {epoch} is damaged", "dvlite remote check --repair"
+        ) from error
 
 
 def description() -> bytes:

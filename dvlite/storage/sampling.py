@@ -63,7 +63,7 @@ class Sample:
 
     def _opened(self) -> list[tuple[SegmentName, _Table]]:
         if self._tables is None:
-            names = [name for name in self._index.listing.trusted if name.counts.chunks]
+            names = [name for name in self._index.listing.view() if name.counts.chunks]
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 self._tables = list(zip(names, pool.map(self._open, names), strict=True))
         return self._tables
