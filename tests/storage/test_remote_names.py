@@ -97,19 +97,23 @@ def test_what_is_no_description_is_refused(backend: Backend, data: bytes) -> Non
         open_remote("r", backend)
 
 
-def test_a_gc_marker_of_a_newer_version_is_refused(backend: Backend) -> None:
+def test_a_gc_marker_of_a_newer_version_is_refused_to_pushers(backend: Backend) -> None:
     remote = open_remote("r", backend, create=True)
     backend.write("index/gc-0000000000000001", b'{"dvlite": 2, "new": []}')
+    listing = remote.listing()  # readers need no marker
+    assert (listing.epoch, listing.readable) == (1, ())
     with pytest.raises(FormatVersionError):
-        remote.listing()
+        listing.view()
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"dvlite": 1}', b'{"dvlite": "x"}'])
-def test_a_damaged_gc_marker_is_refused(backend: Backend, data: bytes) -> None:
+def test_a_damaged_gc_marker_is_refused_to_pushers(backend: Backend, data: bytes) -> None:
     remote = open_remote("r", backend, create=True)
     backend.write("index/gc-0000000000000001", data)
+    listing = remote.listing()
+    assert (listing.epoch, listing.readable) == (1, ())
     with pytest.raises(CorruptError):
-        remote.listing()
+        listing.view()
 
 
 def test_golden_names() -> None:
