@@ -20,7 +20,8 @@ from dvlite.errors import MissingError, RemoteError, UsageError
 from dvlite.project import Project
 from dvlite.storage.backend import open_backend
 from dvlite.storage.oid import hash_bytes
-from dvlite.storage.remote import Remote, open_url
+from dvlite.storage.pacing import PacedBackend
+from dvlite.storage.remote import Remote, open_remote
 from dvlite.workspace.config import redact
 
 # `s3://bucket` is another place when a commit brings another endpoint_url with it.
@@ -69,7 +70,11 @@ def chosen_names(project: Project, names: Sequence[str] = ()) -> list[str]:
 def open_named(project: Project, name: str, create: bool = False) -> Remote:
     """Opens a remote of the project's configuration."""
     settings = project.config.remotes()[name]
-    return open_url(name, project.remote_url(name), dict(settings.options), create)
+    backend = open_backend(project.remote_url(name), dict(settings.options))
+    rate = project.config.get("core.max_rate")
+    if rate is not None:
+        backend = PacedBackend(backend, int(rate))
+    return open_remote(name, backend, create)
 
 
 def open_unchecked(project: Project, name: str) -> Remote:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dvlite.errors import CorruptError, FormatVersionError, RemoteError
-from dvlite.storage.backend import Backend, NotThere, open_backend
+from dvlite.storage.backend import Backend, NotThere
 from dvlite.storage.chunker import PARAMETERS, SMALL_BYTES
 from dvlite.storage.segment import Counts
 
@@ -194,11 +194,6 @@ def open_remote(name: str, backend: Backend, create: bool = False) -> Remote:
         data = backend.read(DESCRIPTION_NAME, 0, _MAX_DESCRIPTION)
     _check_description(data, backend.url)
     return Remote(name, backend)
-
-
-def open_url(name: str, url: str, options: dict[str, str], create: bool = False) -> Remote:
-    """Opens the remote at a URL."""
-    return open_remote(name, open_backend(url, options), create)
 
 
 def pack_name(pack: bytes) -> str:

@@ -38,6 +38,8 @@ _SECRET = re.compile(
     r"|connection_string|^key$|^auth"
 )
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)\Z", re.DOTALL)
+_RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([KMGkmg]?)B?")
+_UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
 
 Value = str | int | bool
 
@@ -70,6 +72,14 @@ def _jobs(key: str, text: str) -> Value:
     return int(text)
 
 
+def _rate(key: str, text: str) -> Value:
+    found = _RATE.fullmatch(text)
+    rate = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
+    if rate < 1:
+        raise UsageError(f"{key} is bytes a second, such as 500K, 20M or 1G, not {text!r}")
+    return rate
+
+
 def _remote(key: str, text: str) -> Value:
     check_remote_name(text)
     return text
@@ -88,6 +98,11 @@ KEYS: Mapping[str, Key] = {
     "core.remote": Key(_remote, None, "name of the default remote"),
     "core.jobs": Key(_jobs, 4, "transfers that run at the same time"),
     "core.fsync": Key(_truth, True, "make data durable before anything names it"),
+    "core.max_rate": Key(
+        _rate,
+        None,
+        "bytes a second to and from a remote, on average: 500K, 20M (default: any)",
+    ),
     "core.id": Key(_text, None, "random id of the project, made by dvlite init"),
     "cache.dir": Key(_text, None, "folder of the cache (default: inside .git)", private=True),
     "cache.link": Key(

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dvlite.errors import DvliteError, FormatVersionError, ProjectError, UsageError
-from dvlite.workspace.config import FILE, check, check_url, edit, load, redact
+from dvlite.workspace.config import FILE, KEYS, check, check_url, edit, load, redact
 
 GOLDEN = 'dvlite = 1\n\n[core]\nremote = "store"\n\n[remote.store]\nurl = "/mnt/store"\n'
 
@@ -77,6 +77,10 @@ def test_places_that_a_remote_cannot_be_are_refused(url: str) -> None:
     [
         ("core.nothing", "x"),
         ("core.jobs", "0"),
+        ("core.max_rate", "0"),
+        ("core.max_rate", "fast"),
+        ("core.max_rate", "-1M"),
+        ("core.max_rate", "1T"),
         ("core.fsync", "perhaps"),
         ("cache.link", "reflink,teleport"),
         ("cache.dir", "/x"),
@@ -145,3 +149,11 @@ def test_no_text_makes_reading_fail_otherwise_than_with_words(text: str) -> None
         Path(folder, FILE).write_bytes(b"dvlite = 1\n" + text.encode("utf-8", "replace"))
         with suppress(DvliteError):
             load(folder, "/nowhere").remotes()
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("1", 1), ("500K", 500_000), ("20M", 20_000_000), ("1.5 MB", 1_500_000), ("2g", 2 * 10**9)],
+)
+def test_a_rate_is_bytes_a_second(text: str, rate: int) -> None:
+    assert KEYS["core.max_rate"].read("core.max_rate", text) == rate
