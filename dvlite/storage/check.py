@@ -46,7 +46,7 @@ class CheckReport:
 
     `damaged`: packs that are there and not as they have to be, with the rows that the index puts
     in them; `lost_index`: packs that only a lost segment can have named; `needs`: None where
-    nothing gave reason to look.
+    nothing gave reason to look; `unfulfilled`: what clones say they pushed and no segment names.
     """
 
     inventory: Inventory
@@ -56,6 +56,7 @@ class CheckReport:
     unnamed: dict[bytes, int] = field(default_factory=dict)
     damaged_unnamed: set[bytes] = field(default_factory=set)
     lost_index: bool = False
+    unfulfilled: set[bytes] = field(default_factory=set)
     needs: Needs | None = None
     verified_packs: int = 0
     verified_bytes: int = 0
@@ -69,6 +70,11 @@ class CheckReport:
     def clean(self) -> bool:
         """Whether there is no damage."""
         return not any(one.damage for one in self.inventory.problems)
+
+    @property
+    def index_is_damaged(self) -> bool:
+        """Whether a segment is damaged or lost, and with it what only it named."""
+        return bool(self.inventory.bad) or self.lost_index
 
     @property
     def broken(self) -> set[bytes]:
@@ -227,9 +233,13 @@ def _look_for_lost_index(report: CheckReport, options: CheckOptions) -> None:
         elif pack not in report.damaged_unnamed:
             inventory.note("pack", name, "no segment names it: left by an interrupted push")
     report.lost_index = found > 0
-    for oid in sorted(missing & inventory.recorded - options.expected):
-        text = "recorded as pushed, and not here: it never was complete, or is lost"
-        inventory.note("object", f"blake3:{oid.hex()}", text)
+    report.unfulfilled = missing & inventory.recorded
+    for oid in sorted(report.unfulfilled - options.expected):
+        name = f"blake3:{oid.hex()}"
+        if report.index_is_damaged:
+            inventory.damage("object", name, "recorded as pushed, and what named it is damaged")
+        else:
+            inventory.note("object", name, "recorded as pushed, and not here: never was complete")
 
 
 def _needed_and_unknown(report: CheckReport, options: CheckOptions) -> set[bytes]:
@@ -250,6 +260,8 @@ def _examine_needs(report: CheckReport, options: CheckOptions) -> None:
     promised = set(inventory.roots | inventory.recorded)
     here = promised & report.index.objects(promised).keys()
     wanted = here | inventory.roots | options.expected
+    if report.index_is_damaged:
+        wanted |= report.unfulfilled
     report.needs = examine_needs(
         places, lambda name: open_whole(remote, name), wanted, options.jobs
     )

@@ -122,7 +122,7 @@ def _store_superseding(
 def needs_rewrite(report: CheckReport) -> bool:
     """Whether the index says what is not so."""
     inventory = report.inventory
-    if inventory.bad or report.bad or report.damaged or report.lost_index:
+    if report.index_is_damaged or report.bad or report.damaged:
         return True
     if inventory.listing.problem is not None:
         return True
@@ -134,6 +134,8 @@ def needs_rewrite(report: CheckReport) -> bool:
 def _plan(report: CheckReport) -> Plan:
     inventory, remote = report.inventory, report.index.remote
     plan = Plan(list(inventory.bad))
+    if report.index_is_damaged:  # it stays promised until somebody pushes it again
+        plan.others.roots |= report.unfulfilled
     for name in inventory.listing.readable:
         segment = open_whole(remote, name)
         if _lies(report, name, segment):
@@ -169,7 +171,7 @@ def damaged_unnamed(report: CheckReport, jobs: int) -> dict[bytes, list[Row]]:
 def _orphans(report: CheckReport) -> list[bytes]:
     """Packs that a lost or damaged segment may have named."""
     inventory = report.inventory
-    if not (inventory.bad or report.lost_index):
+    if not report.index_is_damaged:
         return []
     return [pack for pack in report.unnamed if pack not in inventory.condemned]
 

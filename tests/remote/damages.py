@@ -166,6 +166,15 @@ def _segment_and_pack(store: Store) -> Names:
     return names | store.flip(render_name(store.segments(False)[0]), 150)
 
 
+def _segment_and_its_pack(store: Store) -> Names:
+    """Nothing but the records of roots tells then what the segment named."""
+    segment = store.segments(False)[0]
+    packs = {pack_name(pack) for pack in open_whole(store.remote, segment).pack_ids()}
+    for pack in packs & set(store.packs(META)):
+        store.delete(pack)
+    return store.write(render_name(segment), b"")
+
+
 def _merge_and_sources(store: Store) -> Names:
     merge = store.segments(True)[0]
     names = store.flip(render_name(merge), 200)
@@ -191,6 +200,7 @@ DAMAGES: dict[str, Damage] = {
     "segments, swapped": _swap_segments,
     "a data pack gone and a meta pack damaged": _both_packs,
     "a pack and its segment damaged": _segment_and_pack,
+    "a segment damaged and its meta pack gone": _segment_and_its_pack,
     "a merge damaged and what it replaced gone": _merge_and_sources,
     "all packs gone": lambda store: _all(store, "packs"),
     "all of the index gone": lambda store: _all(store, "index"),
