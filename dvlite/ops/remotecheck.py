@@ -97,24 +97,26 @@ def check(
     result = RemoteCheckResult(name, found, problems, problems)
     result.concerns = result.left = _concerns(found, named, sources)
     if request.repair and not found.clean:
-        clone = bytes(16) if request.dry_run else clone_id(project)
-        how = RepairOptions(
-            to_roots(named),
-            request.jobs,
-            request.dry_run,
-            project_id(project),
-            clone,
-            progress,
-            expected,
-        )
+        how = _how(project, request, named, expected, progress)
         repaired = repair_remote(remote, project.cache(), others, found, how)
-        result.actions = repaired.actions
-        result.remaining = repaired.after.problems
-        result.left = _concerns(repaired.after, named, sources)
         found = repaired.after
+        result.actions, result.remaining = repaired.actions, found.problems
+        result.left = _concerns(found, named, sources)
     roots = (found.inventory.roots | found.inventory.recorded) & found.broken
     result.nameless = sorted(roots - {one.pointer.oid for one in named})
     return result
+
+
+def _how(
+    project: Project,
+    request: RemoteCheckRequest,
+    named: list[Named],
+    expected: frozenset[bytes],
+    progress: Progress,
+) -> RepairOptions:
+    clone = bytes(16) if request.dry_run else clone_id(project)
+    roots, who = to_roots(named), project_id(project)
+    return RepairOptions(roots, request.jobs, request.dry_run, who, clone, progress, expected)
 
 
 def _pointers(project: Project) -> list[Named]:
