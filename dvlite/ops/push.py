@@ -68,7 +68,15 @@ def push(project: Project, request: PushRequest, progress: Progress = silent) ->
     except NotMade:
         return _result(name, roots, _everything(roots))
     clone = bytes(16) if request.dry_run else clone_id(project)
-    options = PushOptions(request.jobs, request.dry_run, project_id(project), clone, progress)
+    chosen = request.selection
+    options = PushOptions(
+        request.jobs,
+        request.dry_run,
+        project_id(project),
+        clone,
+        progress,
+        partial=bool(chosen.paths) or chosen.of_history,
+    )
     report = push_objects(remote, project.cache(), to_roots(roots.everything()), options)
     if not request.dry_run:
         remember_url(project, name)

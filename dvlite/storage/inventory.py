@@ -15,7 +15,6 @@ from typing import NamedTuple
 from dvlite.errors import CorruptError, FormatVersionError
 from dvlite.storage.backend import Backend, NotThere, Stored
 from dvlite.storage.index import segment_id
-from dvlite.storage.oid import from_text, hash_bytes
 from dvlite.storage.pack import TAIL
 from dvlite.storage.remote import (
     DESCRIPTION_NAME,
@@ -29,6 +28,7 @@ from dvlite.storage.remote import (
     parse_name,
     render_name,
 )
+from dvlite.storage.rootrecord import read_record
 from dvlite.storage.row import ROW_BYTES, read_rows
 from dvlite.storage.segment import Segment, open_bytes, read_head
 from dvlite.storage.several import several
@@ -273,14 +273,7 @@ def _take_records(remote: Remote, names: list[str], inventory: Inventory) -> Non
     for name in names:
         counts = name in newest.values()
         try:
-            inventory.recorded |= _read_record(remote.backend.read(name), name) if counts else set()
+            inventory.recorded |= read_record(name, remote.backend.read(name)) if counts else set()
         except (CorruptError, NotThere):
             inventory.bad_records.append(name)
             inventory.damage("roots", name, "damaged: what a clone pushed is not known")
-
-
-def _read_record(data: bytes, name: str) -> set[bytes]:
-    lines = data.decode("ascii", "replace").splitlines()
-    if not name.endswith("-" + hash_bytes(data).hex()[:16]) or lines[:1] != ["dvlite: 1"]:
-        raise CorruptError("not a record of roots")
-    return {from_text(line) for line in lines[1:]}

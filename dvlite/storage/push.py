@@ -21,11 +21,12 @@ from dvlite.storage.chunker import SMALL_BYTES
 from dvlite.storage.codec import FRAME_TARGET, check_frame, pack_frame, unpack_frame
 from dvlite.storage.index import Index, open_index
 from dvlite.storage.merging import merge_segments, write_segment
-from dvlite.storage.oid import hash_bytes, to_text
+from dvlite.storage.oid import to_text
 from dvlite.storage.pack import DATA, META, Member
 from dvlite.storage.pushlarge import LargeFiles
 from dvlite.storage.recipe import TREE, Hint, encode
 from dvlite.storage.remote import Remote
+from dvlite.storage.rootrecord import record_roots
 from dvlite.storage.row import RowKind
 from dvlite.storage.segment import Stamp
 from dvlite.storage.tree import Entry, Kind
@@ -38,8 +39,6 @@ CHECKPOINT_S = 60.0
 # gc runs at most daily; three that end during one push mean something else is wrong.
 _EPOCH_TRIES = 3
 _NAMED = 20
-# Of the hash of a record of roots, in its name: enough to tell two records apart.
-_WORD_DIGITS = 16
 
 
 class Root(NamedTuple):
@@ -63,7 +62,8 @@ class Absent(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class PushOptions:
     """How to push. `project` and `clone`: 16 bytes each that say who. `record`: leave word of the
-    roots for gc; whoever pushes but a part of what it needs must not, as the newest word counts."""
+    roots for gc. `partial`: they are but a part of what the clone needs, so what it said before
+    still counts."""
 
     jobs: int = 4
     dry_run: bool = False
@@ -71,6 +71,7 @@ class PushOptions:
     clone: bytes = bytes(16)
     progress: Progress = silent
     record: bool = True
+    partial: bool = False
 
 
 @dataclass(slots=True)
@@ -147,8 +148,10 @@ class _Push:
             complete = [root.oid for root in wanted if self._root(root)]
             if wanted:
                 self._finish(complete)
+            # also when nothing was new: what is there may be so by another clone's word only
             if self.options.record and not self.options.dry_run:
-                self._record_roots()
+                options = self.options
+                record_roots(self.index.remote, options.clone, self.roots, more=options.partial)
         finally:
             self.large.stop()
             self.data.stop()
@@ -342,21 +345,6 @@ class _Push:
         self._write_segment(objects_too=False, roots=())
         self.checkpoint_packs = len(self.data.pack_ids)
         self.checkpoint_time = time.monotonic()
-
-    def _record_roots(self) -> None:
-        """Leaves word of what this clone named, for a gc that sees neither its refs nor it.
-
-        Also when nothing was new: what is there already may be so by another clone's word only.
-        The same word twice in a row is left out.
-        """
-        lines = "".join(f"{to_text(oid)}\n" for oid in sorted(self.roots))
-        data = b"dvlite: 1\n" + lines.encode()
-        digest = hash_bytes(data).hex()[:_WORD_DIGITS]
-        clone = f"roots/{self.options.clone.hex()}-"
-        backend = self.index.remote.backend
-        before = sorted(one.name for one in backend.list("roots") if one.name.startswith(clone))
-        if not before or not before[-1].endswith("-" + digest):
-            backend.write(f"{clone}{time.time_ns():020d}-{digest}", data)
 
     def _stamp(self) -> Stamp:
         options = self.options

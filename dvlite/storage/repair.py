@@ -22,7 +22,7 @@ from dvlite.storage.codec import FRAME_TARGET, pack_frame
 from dvlite.storage.fetch import Wanted, fetch
 from dvlite.storage.index import Index
 from dvlite.storage.inventory import record_parts
-from dvlite.storage.oid import hash_bytes, to_text
+from dvlite.storage.oid import to_text
 from dvlite.storage.pack import DATA, META, Member
 from dvlite.storage.packcheck import check_members, place
 from dvlite.storage.push import PushOptions, Root, push
@@ -30,6 +30,7 @@ from dvlite.storage.ranges import FrameWant, group_frames, read_frames
 from dvlite.storage.reindex import damaged_unnamed, needs_rewrite, rewrite_index
 from dvlite.storage.remote import DESCRIPTION_NAME, Remote, description, pack_name, render_name
 from dvlite.storage.restore import META_KINDS, find_pack, find_segment
+from dvlite.storage.rootrecord import render_record
 from dvlite.storage.row import Row, RowKind
 from dvlite.storage.segment import Stamp
 from dvlite.storage.several import several
@@ -175,15 +176,11 @@ class _Repair:
         """A record of roots that is lost: another remote's copy, or one that names everything
         that is named anywhere, so that gc keeps rather too much."""
         inventory = self.report.after.inventory
-        everything = sorted(inventory.roots | inventory.recorded)
-        lines = "".join(f"{to_text(oid)}\n" for oid in everything)
-        data = b"dvlite: 1\n" + lines.encode()
-        for name in inventory.bad_records:
-            clone, time_ns = record_parts(name)
-            newer = max(time.time_ns(), time_ns + 1)
-            self._write(
-                "written anew", f"roots/{clone}-{newer:020d}-{hash_bytes(data).hex()[:16]}", data
-            )
+        everything = inventory.roots | inventory.recorded
+        for bad in inventory.bad_records:
+            clone, time_ns = record_parts(bad)
+            name, data = render_record(clone, everything, max(time.time_ns(), time_ns + 1))
+            self._write("written anew", name, data)
 
     # -- what cannot -------------------------------------------------------------------------------
 
