@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-from dvlite.errors import CorruptError, DvliteError
+from dvlite.errors import CorruptError, DvliteError, MissingError, RemoteError
 from dvlite.progress import Progress, silent
 from dvlite.storage.backend import NotThere
 from dvlite.storage.cache import Cache
@@ -22,7 +22,7 @@ from dvlite.storage.index import Index, open_index
 from dvlite.storage.oid import hash_bytes, hash_tree
 from dvlite.storage.pack import Member
 from dvlite.storage.push import Absent
-from dvlite.storage.ranges import FrameWant, read_somewhere
+from dvlite.storage.ranges import FrameWant, is_outage, read_somewhere
 from dvlite.storage.recipe import TREE, Hint, Recipe
 from dvlite.storage.recipe import decode as decode_recipe
 from dvlite.storage.remote import Remote
@@ -103,20 +103,30 @@ def fetch(
     """Brings what is wanted into the cache, from the first remote that has it.
 
     What no remote has is listed as absent, what is damaged there as damaged; everything else is
-    fetched.
+    fetched. A remote that fails on the way is given up for the next; what came is kept.
+
+    Raises:
+        RemoteError: a remote fails, and the others do not have all the rest.
     """
     report = FetchReport()
     items = list(wanted)
+    problem: RemoteError | None = None
     for remote in remotes:
         report.absent, report.damaged = [], []
-        index = open_index(remote, cache.folder)
-        _Fetch(index, cache, jobs, progress, report).run(items)
-        report.present = frozenset(index.objects(item.oid for item in items))
+        try:
+            index = open_index(remote, cache.folder)
+            _Fetch(index, cache, jobs, progress, report).run(items)
+            report.present = frozenset(index.objects(item.oid for item in items))
+        except RemoteError as error:
+            problem = problem or error
+            continue
         if not report.absent:
-            break
+            return report
         named = index.objects(item.oid for item in report.absent)
         report.damaged = [item for item in report.absent if item.oid in named]
         report.absent = [item for item in report.absent if item.oid not in named]
+    if problem is not None:
+        raise problem
     return report
 
 
@@ -134,23 +144,36 @@ class _Fetch:
         self.leaves: list[_Leaf] = []
         self.large: list[LargeNeed] = []
         self.total_files = self.total_bytes = 0
+        self.problem: DvliteError | None = None
 
     def run(self, items: Sequence[Wanted]) -> None:
-        """Trees level by level, the files they name in batches, large files last."""
+        """Trees level by level, the files they name in batches, large files last.
+
+        Raises:
+            RemoteError: the remote stopped answering, or refused something. What came is kept.
+        """
         with CacheWriter(self.cache) as writer:
             self.writer = writer
-            level = []
-            for item in items:
-                inside = tuple(item.inside.split(b"/")) if item.inside else ()
-                if item.kind == "tree":
-                    level.append(_Folder(item.oid, None, item, b"", inside, 0))
-                elif not self.cache.has(item.oid):
-                    self._add_leaf(_Leaf(item.oid, None, item.size, item, b""))
-            while level:
-                level = list(self._next_level(level))
-            self._fetch_leaves()
+            try:
+                self._fetch_small(items)
+            except RemoteError as error:
+                self.problem, self.large = error, []
         for need in self.large:
             self._fetch_large(need)
+        if self.problem is not None:
+            raise self.problem
+
+    def _fetch_small(self, items: Sequence[Wanted]) -> None:
+        level = []
+        for item in items:
+            inside = tuple(item.inside.split(b"/")) if item.inside else ()
+            if item.kind == "tree":
+                level.append(_Folder(item.oid, None, item, b"", inside, 0))
+            elif not self.cache.has(item.oid):
+                self._add_leaf(_Leaf(item.oid, None, item.size, item, b""))
+        while level:
+            level = list(self._next_level(level))
+        self._fetch_leaves()
 
     def _next_level(self, level: list[_Folder]) -> Iterator[_Folder]:
         for start in range(0, len(level), 256):
@@ -299,8 +322,7 @@ class _Fetch:
         resolved = self._resolve(hints)
 
         def others(oid: bytes, error: DvliteError) -> Iterator[Hint]:
-            places = self._other_places(oid, resolved[oid], error)
-            return (hint for hint in places if hint.kind == kind)
+            return self._other_places(oid, resolved[oid], error)
 
         wanted = {oid: hint for oid, hint in resolved.items() if hint.kind == kind}
         backend = self.index.remote.backend
@@ -308,15 +330,23 @@ class _Fetch:
             if outcome.error is None:
                 assert outcome.value is not None
                 yield outcome.value
+            else:
+                self._note_refusal(outcome.error)
 
     def _other_places(self, oid: bytes, bad: Hint, error: DvliteError) -> Iterator[Hint]:
         """The bad place alone first (its neighbours in the frame may be at fault), then others."""
         if not isinstance(error, NotThere):
             yield bad
         try:
-            yield from (hint for hint in self.index.every_place(oid, chunk=False) if hint != bad)
+            places = self.index.every_place(oid, chunk=False)
+            yield from (hint for hint in places if hint != bad and hint.kind == bad.kind)
         except DvliteError:
             return
+
+    def _note_refusal(self, error: DvliteError) -> None:
+        """What is refused is not called damaged; it is the run's error once the rest is here."""
+        refused = isinstance(error, RemoteError) and not isinstance(error, NotThere)
+        self.problem = self.problem or (error if refused else None)
 
     def _resolve(self, hints: dict[bytes, Hint | None]) -> dict[bytes, Hint]:
         known = {oid: hint for oid, hint in hints.items() if hint is not None}
@@ -340,9 +370,10 @@ class _Fetch:
 
         try:
             reused = fetch_large(self.index, self.cache, need, self.jobs, tell)
-        except (CorruptError, DvliteError) as error:
-            if not _is_of_object(error):
+        except (MissingError, CorruptError, RemoteError) as error:
+            if is_outage(error):
                 raise
+            self._note_refusal(error)
             self._absent(need, need.path, need.oid)
             return
         self.report.reused_bytes += reused
@@ -367,8 +398,3 @@ def _read_tree_recipe(raw: bytes, member: Member, pack: bytes) -> tuple[bytes, b
     if recipe.what != TREE or hash_tree(recipe.body) != member.id:
         raise CorruptError("a tree on the remote does not match its name")
     return member.id, recipe.body, recipe
-
-
-def _is_of_object(error: DvliteError) -> bool:
-    """Whether an error is about one object (others may still come) and not about the machine."""
-    return error.exit_code in (6, 7, 8, 9)

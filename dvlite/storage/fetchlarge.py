@@ -227,14 +227,17 @@ class _Assembly:
     def _first_good(
         self, oid: bytes, places: Iterable[Hint], use: Callable[[FrameWant, memoryview], Recipe]
     ) -> Recipe:
-        """Reads a recipe at the first of its places that is good."""
+        """Reads a recipe at the first of its places that is good; where it came damaged, twice."""
         problem: DvliteError = MissingError(f"{to_text(oid)} is not on the remote")
         backend = self.index.remote.backend
         for hint in places:
-            for outcome in read_frames(backend, group_frames({oid: hint}), use, 1):
-                if outcome.value is not None:
-                    return outcome.value
-                problem = outcome.error or problem
+            for _ in range(2):
+                for outcome in read_frames(backend, group_frames({oid: hint}), use, 1):
+                    if outcome.value is not None:
+                        return outcome.value
+                    problem = outcome.error or problem
+                if not isinstance(problem, CorruptError):
+                    break
         raise problem
 
     def places(self, need: Need, kind: RowKind) -> Iterator[Hint]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 from dvlite.errors import CorruptError, DvliteError
-from dvlite.storage.backend import Backend
+from dvlite.storage.backend import Backend, TransientError
 from dvlite.storage.pack import Member
 from dvlite.storage.recipe import Hint
 from dvlite.storage.remote import pack_name
@@ -65,7 +65,11 @@ def read_frames(
     use: Callable[[FrameWant, memoryview], T],
     jobs: int,
 ) -> Iterator[Outcome[T]]:
-    """Reads every wanted frame and hands each to `use` in a thread; outcomes in pack order."""
+    """Reads every wanted frame and hands each to `use` in a thread; outcomes in pack order.
+
+    Raises:
+        RemoteError: the storage was asked again and again and does not answer.
+    """
     waiting: deque[Future[list[Outcome[T]]]] = deque()
     pool = ThreadPoolExecutor(max(1, jobs))
     try:
@@ -137,8 +141,15 @@ def _read_group(
             raise CorruptError("an index names a frame of impossible length")
         data = memoryview(backend.read(pack_name(group[0].pack), begin, length))
     except DvliteError as error:
+        if is_outage(error):
+            raise
         return [Outcome(want, None, error) for want in group]
     return [_use_one(want, data, want.offset - begin, use) for want in group]
+
+
+def is_outage(error: DvliteError) -> bool:
+    """Whether trying again was in vain: then asking for the next thing is, too."""
+    return isinstance(error, TransientError) or isinstance(error.__cause__, TransientError)
 
 
 def _use_one(

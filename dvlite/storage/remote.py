@@ -190,8 +190,14 @@ def open_remote(name: str, backend: Backend, create: bool = False) -> Remote:
                 f"there is no dvlite remote at {backend.url} yet",
                 "the first `dvlite push` makes it",
             ) from None
-        backend.write_if_absent(DESCRIPTION_NAME, description())
+        made = backend.write_if_absent(DESCRIPTION_NAME, description())
         data = backend.read(DESCRIPTION_NAME, 0, _MAX_DESCRIPTION)
+        if made and data != description():  # damaged on its way, it would refuse everybody
+            backend.delete(DESCRIPTION_NAME)
+            raise RemoteError(
+                f"{backend.url} gives back other bytes than were written",
+                "push again; if it stays so, the storage or the line to it damages data",
+            ) from None
     _check_description(data, backend.url)
     return Remote(name, backend)
 
@@ -233,7 +239,10 @@ def _check_description(data: bytes, url: str) -> None:
         version, features = content["dvlite"], content["requires"]
         parameters, small = content["chunker"], content["small_bytes"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RemoteError(f"{url}/{DESCRIPTION_NAME} is not a dvlite remote's") from error
+        raise RemoteError(
+            f"{url}/{DESCRIPTION_NAME} is not a dvlite remote's",
+            "choose another place; if data was pushed there: dvlite remote check --repair",
+        ) from error
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise FormatVersionError(
             f"the remote {url} has format version {version}, this dvlite knows {FORMAT_VERSION}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -383,10 +384,63 @@ def test_a_hint_that_fails_is_looked_up_by_id(
     remote.backend.write_if_absent("index/gc-0000000000000001", marker)
     push(remote, cache, single)
     remote.backend.delete(old.name)
-    other = fresh()
-    report = fetch([remote], other, [wanted(root)])
+    other, counting = fresh(), Counting(remote.backend)
+    report = fetch([Remote("r", counting)], other, [wanted(root)])  # type: ignore[arg-type]
     assert not report.absent
     assert contents(other, root) == files
+    assert counting.reads["packs"] < 20  # 200 files: together, not one by one
+
+
+class Counting:
+    """A backend that counts reads by folder, and refuses some names."""
+
+    def __init__(self, inner: Backend, refused: str = "?") -> None:
+        self._inner, self._refused = inner, refused
+        self.url = inner.url
+        self.reads: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        self.reads[name.partition("/")[0]] += 1
+        if name.startswith(self._refused):
+            raise RemoteError(f"no access to {name}")
+        return self._inner.read(name, offset, length)
+
+
+@pytest.mark.parametrize("large", [0, 1])
+def test_what_a_remote_refuses_is_not_called_damaged_and_stops_nothing_else(
+    cache: Cache,
+    tmp_path: Path,
+    fresh: MakeCache,
+    monkeypatch: pytest.MonkeyPatch,
+    large: int,
+) -> None:
+    monkeypatch.setattr(upload, "PACK_TARGET", 100_000)
+    remote = open_remote("r", FolderBackend(str(tmp_path / "r")), create=True)
+    files = sample_files(large=large)
+    root = add_tree(cache, files)
+    push(remote, cache, [root])
+    packs = sorted(item.name for item in remote.backend.list("packs") if item.size > 90_000)
+    counting, other = Counting(remote.backend, packs[0]), fresh()
+    with pytest.raises(RemoteError, match="no access"):
+        fetch([Remote("r", counting)], other, [wanted(root)])  # type: ignore[arg-type]
+    assert counting.reads["packs"] < 60
+    came = [data for data in files.values() if other.has(hash_bytes(data))]
+    assert len(came) > len(files) / 2
+    assert fetch([Remote("r", counting), remote], other, [wanted(root)]).complete  # type: ignore[arg-type]
+    assert contents(other, root) == files
+
+
+def test_a_new_remote_that_keeps_other_bytes_is_not_left_so(tmp_path: Path) -> None:
+    class Damaging(FolderBackend):
+        def write_if_absent(self, name: str, data: bytes) -> bool:
+            return super().write_if_absent(name, data[:-2] + b"!" + data[-1:])
+
+    with pytest.raises(RemoteError, match="other bytes"):
+        open_remote("r", Damaging(str(tmp_path / "r")), create=True)
+    open_remote("r", FolderBackend(str(tmp_path / "r")), create=True)
 
 
 def test_a_remote_of_a_newer_version_is_refused(backend: Backend) -> None:

@@ -61,8 +61,8 @@ NEEDS_RESPONSE_BODY = frozenset(
 class Request(NamedTuple):
     """One request as it came: its number from 0, and what kind of thing it asks for.
 
-    `what`: dvlite.json, packs, index, roots, list or other. Sizes are those of the bodies, in
-    bytes; -1 where there was no answer.
+    `what`: dvlite.json, packs, index, roots, list or other. `target`: its path and range. Sizes
+    are those of the bodies, in bytes; -1 where there was no answer.
     """
 
     index: int
@@ -72,6 +72,7 @@ class Request(NamedTuple):
     response_size: int = -1
     status: int = 0
     fault: Fault | None = None
+    target: str = ""
 
 
 # A plan says what to do to a request; it is asked once for each.
@@ -86,6 +87,25 @@ def no_fault(request: Request) -> Fault | None:
 def at(index: int, fault: Fault) -> Plan:
     """The plan with one fault, at the request of that number."""
     return lambda request: fault if request.index == index else None
+
+
+def each_once(fault: Fault) -> Plan:
+    """The plan that breaks every request the first time that it is made."""
+    seen = set()
+
+    def plan(request: Request) -> Fault | None:
+        key = (request.method, request.target)
+        if key in seen:
+            return None
+        seen.add(key)
+        return fault
+
+    return plan
+
+
+def from_on(index: int, fault: Fault) -> Plan:
+    """The plan that breaks the request of that number, and all later ones."""
+    return lambda request: fault if request.index >= index else None
 
 
 def at_random(seed: int, probability: float, faults: Collection[Fault] = tuple(Fault)) -> Plan:
@@ -265,7 +285,8 @@ class FaultProxy:
     def _decide(self, head: Head, size: int) -> tuple[Request, Fault | None, list[Request]]:
         method, target = head.first.split()[:2]
         with self._lock:
-            request = Request(len(self.log), method, _what(target), size)
+            where = f"{target} {head.get('range')}"
+            request = Request(len(self.log), method, _what(target), size, target=where)
             fault = self.plan(request)
             if fault in NEEDS_REQUEST_BODY and not size:
                 fault = None
