@@ -655,7 +655,7 @@ def a_remote_where_nothing_can_be_written(r: Repository) -> Words:
     return ("push",)
 
 
-@bad(REMOTE, "dvlite.json is not a dvlite remote's", None)
+@bad(REMOTE, "dvlite.json is not a dvlite remote's", "dvlite remote check --repair")
 def a_remote_with_another_description(r: Repository) -> Words:
     pushed(r)
     (r.store / "dvlite.json").write_text("[]")
