@@ -41,6 +41,10 @@ class Backend(Protocol):
         RemoteError.
         """
 
+    def read_view(self, name: str, offset: int, length: int) -> memoryview:
+        """Like `read` for many bytes: not copied where the storage's library has them already."""
+        return memoryview(self.read(name, offset, length))
+
     def write(self, name: str, data: bytes | memoryview) -> None:
         """Stores a file whole: it appears complete or not at all."""
 

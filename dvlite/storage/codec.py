@@ -20,6 +20,7 @@ import zstandard
 from xxhash import xxh3_64_intdigest
 
 from dvlite.errors import CorruptError, FormatVersionError
+from dvlite.storage.planes import join, size_of, split
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -49,7 +50,7 @@ def pack_frame(raw: bytes | memoryview, width: int = 1) -> bytes:
     codec = _ZSTD if width == 1 else _PLANES
     stored = b""
     if raw_length:
-        stored = _compressor().compress(raw) if width == 1 else _planes(bytes(raw), width)
+        stored = _compressor().compress(raw) if width == 1 else _planes(raw, width)
     if len(stored) > raw_length - raw_length // _WORTH - 1:
         codec, stored = _STORED, bytes(raw)
     return HEAD.pack(codec, 0, 0, 0, len(stored), raw_length, xxh3_64_intdigest(stored)) + stored
@@ -71,12 +72,11 @@ def best_width(raw: bytes | memoryview) -> int:
     return best
 
 
-def _planes(raw: bytes, width: int) -> bytes:
-    planes = []
-    for first in range(width):
-        plane = raw[first::width]
-        packed = _compressor().compress(plane)
-        planes.append(packed if len(packed) < len(plane) - len(plane) // _WORTH else plane)
+def _planes(raw: bytes | memoryview, width: int) -> bytes:
+    planes: list[bytes | memoryview] = []
+    for plane in split(raw, width):
+        size, packed = len(plane), _compressor().compress(plane)
+        planes.append(packed if len(packed) < size - size // _WORTH else plane)
     return b"".join([_PLANES_HEAD[width].pack(width, *map(len, planes)), *planes])
 
 
@@ -87,6 +87,12 @@ def unpack_frame(frame: Buffer, max_raw_bytes: int = MAX_RAW_BYTES) -> bytes:
         CorruptError: damaged, or larger than `max_raw_bytes` (checked before decompressing).
         FormatVersionError: a codec that this dvlite does not know.
     """
+    raw = unpack_view(frame, max_raw_bytes)
+    return raw.obj if isinstance(raw.obj, bytes) and len(raw.obj) == len(raw) else bytes(raw)
+
+
+def unpack_view(frame: Buffer, max_raw_bytes: int = MAX_RAW_BYTES) -> memoryview:
+    """The raw bytes of a frame, not copied where that can be saved. See `unpack_frame`."""
     view = memoryview(frame)
     if len(view) < HEAD.size:
         raise CorruptError("a frame is shorter than its head")
@@ -103,7 +109,7 @@ def unpack_frame(frame: Buffer, max_raw_bytes: int = MAX_RAW_BYTES) -> bytes:
         raise CorruptError("a frame's checksum does not match its bytes")
     if codec == _PLANES:
         return _join_planes(stored, raw_length)
-    raw = bytes(stored) if codec == _STORED else _decompress(stored, raw_length)
+    raw = stored if codec == _STORED else memoryview(_decompress(stored, raw_length))
     if len(raw) != raw_length:
         raise CorruptError("a frame does not hold as many bytes as it says")
     return raw
@@ -125,20 +131,21 @@ def check_frame(frame: Buffer) -> int:
     return int(raw_length)
 
 
-def _join_planes(stored: memoryview, raw_length: int) -> bytes:
+def _join_planes(stored: memoryview, raw_length: int) -> memoryview:
     head = _PLANES_HEAD.get(stored[0] if stored else 0)
     if head is None or len(stored) < head.size:
         raise CorruptError("a frame of planes does not say how many")
     width, *lengths = head.unpack_from(stored)
     if head.size + sum(lengths) != len(stored) or any(stored[1:4]):
         raise CorruptError("the planes of a frame do not fit its bytes")
-    raw, at = bytearray(raw_length), head.size
+    planes: list[bytes | memoryview] = []
+    at = head.size
     for first, length in enumerate(lengths):
-        size = len(range(first, raw_length, width))
+        size = size_of(raw_length, width, first)
         plane = stored[at : at + length]
-        raw[first::width] = plane if length == size else _decompress(plane, size)
+        planes.append(plane if length == size else _decompress(plane, size))
         at += length
-    return bytes(raw)
+    return join(planes, raw_length)
 
 
 def _decompress(stored: memoryview, raw_length: int) -> bytes:

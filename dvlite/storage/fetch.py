@@ -321,12 +321,9 @@ class _Fetch:
         """Reads things by their hints; those whose place fails, by every other place they have."""
         resolved = self._resolve(hints)
 
-        def others(oid: bytes, error: DvliteError) -> Iterator[Hint]:
-            return self._other_places(oid, resolved[oid], error)
-
         wanted = {oid: hint for oid, hint in resolved.items() if hint.kind == kind}
         backend = self.index.remote.backend
-        for outcome in read_somewhere(backend, wanted, others, use, self.jobs):
+        for outcome in read_somewhere(backend, [wanted], self._other_places, use, self.jobs):
             if outcome.error is None:
                 assert outcome.value is not None
                 yield outcome.value

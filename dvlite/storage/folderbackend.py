@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from dvlite.atomic import open_to_publish, publish_if_absent, rename_into_place, temporary_name
 from dvlite.errors import RemoteError
-from dvlite.storage.backend import NotThere, Stored
+from dvlite.storage.backend import Backend, NotThere, Stored
 from dvlite.storage.directio import DirectWriter
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ T = TypeVar("T")
 _DIRECT_FROM = 1 << 20
 
 
-class FolderBackend:
+class FolderBackend(Backend):
     """A remote in a folder of this machine or of a mounted share."""
 
     def __init__(self, folder: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from dvlite.errors import DvliteError, RemoteError, UsageError
-from dvlite.storage.backend import NotThere, Stored, TransientError
+from dvlite.storage.backend import Backend, NotThere, Stored, TransientError
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ _LIBRARIES = {
 _LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EINVAL, errno.EISDIR, errno.ENOTDIR}
 
 
-class FsspecBackend:
+class FsspecBackend(Backend):
     """A remote on anything that fsspec reaches."""
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ import time
 from dvlite.storage.backend import Backend, Stored
 
 
-class PacedBackend:
+class PacedBackend(Backend):
     """A storage that is used at a bounded rate. See Backend for what its methods do."""
 
     def __init__(self, inner: Backend, bytes_a_second: int) -> None:
@@ -28,6 +28,11 @@ class PacedBackend:
         if length is None:
             self._wait(len(data))
         return data
+
+    def read_view(self, name: str, offset: int, length: int) -> memoryview:
+        """See Backend."""
+        self._wait(length)
+        return self.inner.read_view(name, offset, length)
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """See Backend."""

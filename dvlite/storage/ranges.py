@@ -70,10 +70,63 @@ def read_frames(
     Raises:
         RemoteError: the storage was asked again and again and does not answer.
     """
+    return _read_groups(backend, coalesce(wants), use, jobs)
+
+
+def read_somewhere(
+    backend: Backend,
+    batches: Iterable[Mapping[bytes, Hint]],
+    others: Callable[[bytes, Hint, DvliteError], Iterator[Hint]],
+    use: Callable[[FrameWant, memoryview], T],
+    jobs: int,
+) -> Iterator[Outcome[T]]:
+    """Reads things by their hints, and those whose place fails at what `others` gives for them.
+
+    A batch is asked for while those before it are read. All that failed is read together after
+    the last, place by place: where a pack is lost, thousands of hints are wrong at once. What no
+    place has comes as an outcome with the last error.
+    """
+    places: dict[bytes, Iterator[Hint]] = {}
+    groups: Iterator[list[FrameWant]]
+    groups = (group for hints in batches for group in coalesce(group_frames(hints)))
+    while True:
+        again: list[FrameWant] = []
+        for outcome in _read_groups(backend, groups, use, jobs):
+            if outcome.error is None:
+                yield outcome
+                continue
+            for member in outcome.want.members:
+                if member.id not in places:
+                    places[member.id] = others(
+                        member.id, hint_of(outcome.want, member), outcome.error
+                    )
+                hint = next(places[member.id], None)
+                if hint is not None:
+                    again += group_frames({member.id: hint})
+                else:
+                    yield Outcome(outcome.want._replace(members=(member,)), None, outcome.error)
+        if not again:
+            return
+        groups = coalesce(again)
+
+
+def hint_of(want: FrameWant, member: Member) -> Hint:
+    """Where one of the things in a frame is."""
+    return Hint(
+        member.kind, want.pack, want.offset, want.length, member.inner_offset, member.raw_length
+    )
+
+
+def _read_groups(
+    backend: Backend,
+    groups: Iterable[list[FrameWant]],
+    use: Callable[[FrameWant, memoryview], T],
+    jobs: int,
+) -> Iterator[Outcome[T]]:
     waiting: deque[Future[list[Outcome[T]]]] = deque()
     pool = ThreadPoolExecutor(max(1, jobs))
     try:
-        for group in coalesce(wants):
+        for group in groups:
             if len(waiting) > jobs:
                 yield from waiting.popleft().result()
             waiting.append(pool.submit(_read_group, backend, group, use))
@@ -83,41 +136,18 @@ def read_frames(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def read_somewhere(
-    backend: Backend,
-    hints: Mapping[bytes, Hint],
-    others: Callable[[bytes, DvliteError], Iterator[Hint]],
-    use: Callable[[FrameWant, memoryview], T],
-    jobs: int,
-) -> Iterator[Outcome[T]]:
-    """Reads things by their hints, and those whose place fails at what `others` gives for them.
-
-    All that failed is read together, place by place: where a pack is lost, thousands of hints
-    are wrong at once. What no place has comes as an outcome with the last error.
-    """
-    places: dict[bytes, Iterator[Hint]] = {}
-    wants = group_frames(hints)
-    while wants:
-        again: list[FrameWant] = []
-        for outcome in read_frames(backend, wants, use, jobs):
-            if outcome.error is None:
-                yield outcome
-                continue
-            for member in outcome.want.members:
-                more = places.setdefault(member.id, others(member.id, outcome.error))
-                hint = next(more, None)
-                if hint is not None:
-                    again += group_frames({member.id: hint})
-                else:
-                    yield Outcome(outcome.want._replace(members=(member,)), None, outcome.error)
-        wants = again
-
-
 def coalesce(wants: Iterable[FrameWant]) -> Iterator[list[FrameWant]]:
-    """Groups frames that one range read serves."""
+    """Groups frames that one range read serves, pack by pack in the order they are first wanted.
+
+    A large file's packs then come from its front to its back, and it is hashed on the way.
+    """
     group: list[FrameWant] = []
     begin = end = 0
-    for want in sorted(wants, key=lambda item: (item.pack, item.offset)):
+    wants = list(wants)
+    turn: dict[bytes, int] = {}
+    for want in wants:
+        turn.setdefault(want.pack, len(turn))
+    for want in sorted(wants, key=lambda item: (turn[item.pack], item.offset)):
         near = group and want.pack == group[0].pack and want.offset <= end + GAP_BYTES
         if group and not (near and want.offset + want.length - begin <= RANGE_BYTES):
             yield group
@@ -139,7 +169,7 @@ def _read_group(
     try:
         if length > RANGE_BYTES + _MAX_FRAME:
             raise CorruptError("an index names a frame of impossible length")
-        data = memoryview(backend.read(pack_name(group[0].pack), begin, length))
+        data = backend.read_view(pack_name(group[0].pack), begin, length)
     except DvliteError as error:
         if is_outage(error):
             raise

@@ -44,7 +44,7 @@ def patience_of(options: dict[str, str]) -> tuple[dict[str, str], Patience]:
     return options, Patience(retries=int(text))
 
 
-class RetryingBackend:
+class RetryingBackend(Backend):
     """A storage that is asked again. See Backend for what its methods do."""
 
     def __init__(self, inner: Backend, patience: Patience) -> None:
@@ -54,6 +54,10 @@ class RetryingBackend:
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """See Backend."""
         return self._try(lambda: self.inner.read(name, offset, length))
+
+    def read_view(self, name: str, offset: int, length: int) -> memoryview:
+        """See Backend."""
+        return self._try(lambda: self.inner.read_view(name, offset, length))
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """See Backend."""

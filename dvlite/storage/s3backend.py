@@ -54,7 +54,7 @@ def open_s3(url: str, given: dict[str, str]) -> Backend:
     return FsspecBackend(url, to_s3fs(options))
 
 
-class S3Backend:
+class S3Backend(Backend):
     """S3 through obstore. See Backend for what the methods do."""
 
     def __init__(self, url: str, options: S3Options) -> None:
@@ -84,13 +84,19 @@ class S3Backend:
             wanted = self._size(name) - offset if length is None else length
             if wanted <= 0:
                 return b""
-            found = self._api.get_range(self._reads, name, start=offset, length=wanted)
-            return bytes(found)
+            return bytes(self._range(name, offset, wanted))
 
         try:
             return self._guard(name, get)
         except _PastTheEnd:
             return b""
+
+    def read_view(self, name: str, offset: int, length: int) -> memoryview:
+        """See Backend."""
+        try:
+            return self._guard(name, lambda: self._range(name, offset, length))
+        except _PastTheEnd:
+            return memoryview(b"")
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """See Backend."""
@@ -129,6 +135,9 @@ class S3Backend:
                 self._api.delete(self._writes, name)
 
         self._guard(name, remove)
+
+    def _range(self, name: str, offset: int, length: int) -> memoryview:
+        return memoryview(self._api.get_range(self._reads, name, start=offset, length=length))
 
     def _size(self, name: str) -> int:
         return int(self._api.head(self._reads, name)["size"])

@@ -25,7 +25,7 @@ from dvlite.storage.segment import encode, read_head
 LARGE = 12_000_000
 
 
-class Counting:
+class Counting(Backend):
     """A storage that counts what it is asked, by the first part of the name."""
 
     def __init__(self, inner: Backend) -> None:

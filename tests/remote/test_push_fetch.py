@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from xxhash import xxh3_64_intdigest
 
 from dvlite.errors import FormatVersionError, RemoteError
 from dvlite.storage import pushlarge, upload
 from dvlite.storage.backend import Backend
 from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import publish_object
+from dvlite.storage.codec import HEAD
 from dvlite.storage.fetch import FetchReport, Wanted, fetch
 from dvlite.storage.folderbackend import FolderBackend
 from dvlite.storage.index import open_index
@@ -335,6 +337,40 @@ def test_flipped_bytes_are_found_and_never_enter_the_cache(
     assert contents(other, root) == files
 
 
+def test_forged_chunks_with_right_checksums_never_enter_the_cache(
+    cache: Cache, tmp_path: Path, fresh: MakeCache
+) -> None:
+    remote = open_remote("r", FolderBackend(str(tmp_path / "r")), create=True)
+    data = random.Random(4).randbytes(2_000_000)
+    publish_object(cache, hash_bytes(data), data)
+    root = Root("file", hash_bytes(data), len(data), 1, "f")
+    push(remote, cache, [root])
+    piece = data[1_000_000:1_000_032]
+
+    def forge(pack: bytes) -> bytes:
+        """Another byte in one chunk, and the checksum of its frame made right again."""
+        at = pack.find(piece)
+        if at < 0:
+            return pack
+        begin = at  # a frame's head begins with 8 zero bytes: stored as is, no key
+        while True:
+            begin = pack.rfind(bytes(8), 0, begin + 7)
+            head = HEAD.unpack_from(pack, begin)
+            stored = bytearray(pack[begin + HEAD.size : begin + HEAD.size + min(head[4], 1 << 20)])
+            if head[6] == xxh3_64_intdigest(stored):
+                break
+        stored[at - begin - HEAD.size] ^= 1
+        forged = HEAD.pack(*head[:6], xxh3_64_intdigest(stored)) + stored
+        return pack[:begin] + forged + pack[begin + len(forged) :]
+
+    _damage(remote, "packs", forge)
+    other = fresh()
+    report = fetch([remote], other, [wanted(root)])
+    assert [item.oid for item in report.damaged] == [root.oid]
+    assert not other.has(root.oid)
+    assert not os.listdir(other.temporary_folder)
+
+
 def test_a_missing_pack_does_not_stop_the_rest(
     cache: Cache, tmp_path: Path, fresh: MakeCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -407,6 +443,9 @@ class Counting:
         if name.startswith(self._refused):
             raise RemoteError(f"no access to {name}")
         return self._inner.read(name, offset, length)
+
+    def read_view(self, name: str, offset: int, length: int) -> memoryview:
+        return memoryview(self.read(name, offset, length))
 
 
 @pytest.mark.parametrize("large", [0, 1])

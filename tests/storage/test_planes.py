@@ -1,0 +1,47 @@
+"""Planes: with numpy and without, the same bytes."""
+
+from __future__ import annotations
+
+import random
+import sys
+
+import pytest
+
+from dvlite.storage import planes
+from dvlite.storage.planes import join, size_of, split
+
+RAW = random.Random(7).randbytes(40_003)
+
+
+@pytest.fixture(params=["numpy", "python"], autouse=True)
+def means(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways; numpy from the first byte on."""
+    monkeypatch.setattr(planes, "_PAYS_BYTES", 0 if request.param == "numpy" else sys.maxsize)
+    monkeypatch.setattr(planes, "_LEAST_BYTES", 0)
+    return str(request.param)
+
+
+@pytest.mark.parametrize("width", [2, 4])
+@pytest.mark.parametrize("length", [2, 3, 4, 5, 6, 7, 8, 4096, 39_999, 40_000, 40_001, 40_003])
+def test_apart_and_together(width: int, length: int) -> None:
+    raw = RAW[:length]
+    apart = split(raw, width)
+    assert [bytes(plane) for plane in apart] == [raw[first::width] for first in range(width)]
+    assert [len(plane) for plane in apart] == [size_of(length, width, i) for i in range(width)]
+    assert bytes(join(apart, length)) == raw
+
+
+def test_parts_of_other_bytes_do_as_well() -> None:
+    inside = memoryview(b"x" + RAW)[1:]
+    apart = split(inside, 2)
+    assert join([memoryview(b"y" + bytes(plane))[1:] for plane in apart], len(RAW)) == RAW
+
+
+def test_each_way_is_the_one_that_was_asked_for(means: str) -> None:
+    assert (planes._numpy(10) is not None) == (means == "numpy")
+
+
+def test_without_numpy_it_is_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    assert planes._numpy(1 << 30) is None
+    assert bytes(join(split(RAW, 4), len(RAW))) == RAW
