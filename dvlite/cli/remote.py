@@ -10,6 +10,7 @@ import click
 from dvlite.cli.options import Common, common, json_option
 from dvlite.cli.output import count, emit_json, note, say, size, table
 from dvlite.cli.remotecheck import command as check_command
+from dvlite.cli.remotecopy import command as copy_command
 
 if TYPE_CHECKING:
     from dvlite.ops.remote import RemoteState
@@ -190,6 +191,7 @@ def remove_command(common: Common, name: str) -> None:
 
 
 command.add_command(check_command)
+command.add_command(copy_command)
 
 
 def _note_staged(local: bool) -> None:

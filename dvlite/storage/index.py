@@ -71,9 +71,9 @@ class Index:
             self._packs[name.id] = self.segment(name).pack_ids()
         return self._packs[name.id]
 
-    def adopt(self, name: SegmentName, data: bytes) -> None:
-        """Takes a segment that is not stored yet for one that is."""
-        self._segments[name.id] = open_bytes(data)
+    def adopt(self, name: SegmentName, segment: Segment) -> None:
+        """Takes a segment that is had already, or not stored yet, for one that is opened."""
+        self._segments[name.id] = segment
 
     def _find(self, oids: Iterable[bytes], trusted: bool, chunks: bool) -> dict[bytes, Hint]:
         wanted = set(oids)

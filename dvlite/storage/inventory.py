@@ -26,16 +26,15 @@ from dvlite.storage.remote import (
     live,
     marker_name,
     parse_name,
+    parse_pack_name,
     render_name,
 )
-from dvlite.storage.rootrecord import read_record
+from dvlite.storage.rootrecord import newest_records, read_record, record_parts
 from dvlite.storage.row import ROW_BYTES, read_rows
 from dvlite.storage.segment import Segment, open_bytes, read_head
 from dvlite.storage.several import several
 
-_PACK = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{62})\Z")
 _MARKER = re.compile(r"index/gc-([0-9]{16})\Z")
-_RECORD = re.compile(r"roots/([0-9a-f]{32})-([0-9]{20})-([0-9a-f]{16})\Z")
 _ID = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -125,23 +124,16 @@ def open_whole(remote: Remote, name: SegmentName) -> Segment:
     return open_bytes(remote.backend.read(render_name(name)))
 
 
-def record_parts(name: str) -> tuple[str, int]:
-    """The clone and the time (ns) in the name of a record of roots."""
-    match = _RECORD.match(name)
-    assert match is not None
-    return match[1], int(match[2])
-
-
 def _sort(one: Stored, inventory: Inventory, names: _Names) -> None:
     folder, _, base = one.name.rpartition("/")
     segment = parse_name(base) if folder == "index" else None
     if segment is not None:
         names.segments.append((segment, one.size))
-    elif (pack := _PACK.match(one.name)) is not None:
-        inventory.packs[bytes.fromhex(pack[2])] = one.size
+    elif (pack := parse_pack_name(one.name)) is not None:
+        inventory.packs[pack] = one.size
     elif (marker := _MARKER.match(one.name)) is not None:
         names.epochs.append(int(marker[1]))
-    elif _RECORD.match(one.name) is not None:
+    elif record_parts(one.name) is not None:
         names.records.append(one.name)
     elif one.name.startswith("tmp/"):
         inventory.note("name", one.name, "an unfinished file of an interrupted push")
@@ -269,9 +261,9 @@ def _extents(segment: Segment) -> dict[bytes, Extent]:
 
 def _take_records(remote: Remote, names: list[str], inventory: Inventory) -> None:
     """The newest record of each clone counts; names sort by clone, then time."""
-    newest = {record_parts(name)[0]: name for name in names}
+    newest = set(newest_records(names).values())
     for name in names:
-        counts = name in newest.values()
+        counts = name in newest
         try:
             inventory.recorded |= read_record(name, remote.backend.read(name)) if counts else set()
         except (CorruptError, NotThere):

@@ -49,6 +49,10 @@ class RowSet:
     def __bool__(self) -> bool:
         return bool(self.pieces or self.objects or self.roots)
 
+    def size_bytes(self) -> int:
+        """About how large the segment will be."""
+        return len(self.pieces) + len(self.objects) + 32 * (len(self.packs) + len(self.roots))
+
     def add(self, pack: bytes, row: Row) -> None:
         """Takes a row of a pack."""
         number = self._numbers.setdefault(pack, len(self.packs))
@@ -225,7 +229,7 @@ def _split(report: CheckReport, plan: Plan, stamp: Stamp, jobs: int) -> tuple[Ro
     kept = tuple(name for name in inventory.listing.readable if name not in replaced)
     listing = Listing(stamp.epoch, (candidate, *kept), ())
     index = Index(remote, listing, report.index.mirror_folder)
-    index.adopt(candidate, data)
+    index.adopt(candidate, open_bytes(data))
 
     def open_one(name: SegmentName) -> Segment:
         return open_bytes(data) if name == candidate else open_whole(remote, name)

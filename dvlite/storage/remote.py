@@ -37,6 +37,7 @@ _SEGMENT = re.compile(
     r"(?:-([0-9a-f]{12}(?:\.[0-9a-f]{12}){0,15}))?\Z"
 )
 _MARKER = re.compile(r"gc-([0-9]{16})\Z")
+_PACK = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{62})\Z")
 
 
 class NotMade(RemoteError):
@@ -136,6 +137,12 @@ def marker_name(epoch: int) -> str:
     return f"index/gc-{epoch:016d}"
 
 
+def marker_epoch(name: str) -> int | None:
+    """The epoch that a name is the marker of; None for anything else."""
+    match = _MARKER.match(name.removeprefix("index/"))
+    return None if match is None else int(match[1])
+
+
 def render_marker(marker: Marker) -> bytes:
     """The bytes of a marker."""
     content = {
@@ -206,6 +213,12 @@ def pack_name(pack: bytes) -> str:
     """Where a pack lies."""
     text = pack.hex()
     return f"packs/{text[:2]}/{text}"
+
+
+def parse_pack_name(name: str) -> bytes | None:
+    """The inverse; None for anything else."""
+    match = _PACK.match(name)
+    return None if match is None else bytes.fromhex(match[2])
 
 
 def render_name(name: SegmentName) -> str:

@@ -21,7 +21,6 @@ from dvlite.storage.closure import Places
 from dvlite.storage.codec import FRAME_TARGET, pack_frame
 from dvlite.storage.fetch import Wanted, fetch
 from dvlite.storage.index import Index
-from dvlite.storage.inventory import record_parts
 from dvlite.storage.oid import to_text
 from dvlite.storage.pack import DATA, META, Member
 from dvlite.storage.packcheck import check_members, place
@@ -30,7 +29,7 @@ from dvlite.storage.ranges import FrameWant, group_frames, read_frames
 from dvlite.storage.reindex import damaged_unnamed, needs_rewrite, rewrite_index
 from dvlite.storage.remote import DESCRIPTION_NAME, Remote, description, pack_name, render_name
 from dvlite.storage.restore import META_KINDS, find_pack, find_segment
-from dvlite.storage.rootrecord import render_record
+from dvlite.storage.rootrecord import record_parts, render_record
 from dvlite.storage.row import Row, RowKind
 from dvlite.storage.segment import Stamp
 from dvlite.storage.several import several
@@ -178,7 +177,9 @@ class _Repair:
         inventory = self.report.after.inventory
         everything = inventory.roots | inventory.recorded
         for bad in inventory.bad_records:
-            clone, time_ns = record_parts(bad)
+            parts = record_parts(bad)
+            assert parts is not None  # it was recognised by its name
+            clone, time_ns = parts
             name, data = render_record(clone, everything, max(time.time_ns(), time_ns + 1))
             self._write("written anew", name, data)
 

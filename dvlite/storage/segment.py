@@ -193,6 +193,19 @@ class Table:
         bits = fan_bits(self.rows[1] // ROW_BYTES)
         return b"".join(self._read_bucket(number) for number in range(1 << bits))
 
+    def rows_in(self, prefix: int, bits: int) -> bytes:
+        """The rows whose ids begin with these bits, checked and in order."""
+        own = fan_bits(self.rows[1] // ROW_BYTES)
+        if own >= bits:
+            first, last = prefix << (own - bits), (prefix + 1) << (own - bits)
+            return b"".join(self._read_bucket(number) for number in range(first, last))
+        data = self._read_bucket(prefix >> (bits - own))
+        return b"".join(
+            data[at : at + ROW_BYTES]
+            for at in range(0, len(data), ROW_BYTES)
+            if int.from_bytes(data[at : at + 4], "big") >> (32 - bits) == prefix
+        )
+
     def _bits_of(self, oid: bytes) -> int:
         bits = fan_bits(self.rows[1] // ROW_BYTES)
         return int.from_bytes(oid[:4], "big") >> (32 - bits)
