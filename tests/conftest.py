@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.repositories import Repository, make_repository
-from tests.servers import s3
+from tests.servers import s3, sftp
 
 _GIT_SETTINGS = """\
 [user]
@@ -47,6 +48,16 @@ def s3_remote(s3_server: s3.S3Server, monkeypatch: pytest.MonkeyPatch) -> s3.S3S
     return s3_server
 
 
+@pytest.fixture(scope="session")
+def sftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sftp.SftpServer]:
+    """An SSH server of this worker."""
+    lacking = sftp.lacking()
+    if lacking is not None:
+        pytest.skip(f"no SSH server, {lacking} is missing: apt-get install openssh-server")
+    with sftp.server(tmp_path_factory.mktemp("sftp") / "server") as server:
+        yield server
+
+
 @pytest.fixture
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of its own for git and dvlite, and no settings from the environment."""
@@ -78,3 +89,15 @@ def another(own_home: Path, tmp_path: Path) -> Callable[[str], Repository]:
         return make_repository(folder)
 
     return make
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 6 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
+    if os.getuid() or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("NOT TESTED: full disks (needs root, to mount a small file system)")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

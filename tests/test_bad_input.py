@@ -10,7 +10,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -907,18 +907,6 @@ def test_a_damaged_stat_index_is_made_anew(repository: Repository) -> None:
 
 
 # -- full disks ------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 6 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
-    if os.getuid() or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("NOT TESTED: full disks (needs root, to mount a small file system)")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 MANY = {f"data/f{number:04}": os.urandom(9000) for number in range(1000)}

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def command(ctx: click.Context) -> None:
     """Manage the places that data is pushed to.
 
-    A remote is a folder, or a bucket or server of a kind that fsspec knows: s3://bucket/path,
-    gs://, az://, sftp://host/path. Its options are settings: dvlite
-    config remote.NAME.OPTION VALUE.
+    A remote is a folder, a bucket (s3://bucket/path, gs://, az://) or a folder on a server that
+    SSH reaches (sftp://host/path). Its options are settings: dvlite config remote.NAME.OPTION
+    VALUE.
 
     \b
     Examples:

@@ -25,7 +25,7 @@ from dvlite.storage.remote import Remote, open_remote
 from dvlite.workspace.config import redact
 
 # `s3://bucket` is another place when a commit brings another endpoint_url with it.
-_LEADS = re.compile("endpoint|host|proxy|account_name|url", re.IGNORECASE)
+_LEADS = re.compile("endpoint|host|port|proxy|account_name|url|^user$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

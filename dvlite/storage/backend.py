@@ -77,6 +77,10 @@ def open_backend(url: str, options: Mapping[str, str] | None = None) -> Backend:
         from dvlite.storage.s3backend import open_s3
 
         return RetryingBackend(open_s3(url, others), patience)
+    if protocol in ("sftp", "ssh"):
+        from dvlite.storage.sftpbackend import SftpBackend
+
+        return RetryingBackend(SftpBackend(url, others), patience)
     from dvlite.storage.fsspecbackend import FsspecBackend
 
     return RetryingBackend(FsspecBackend(url, others), patience)

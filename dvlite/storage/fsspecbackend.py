@@ -26,8 +26,6 @@ _PACKAGES = {
     "az": "pip install adlfs",
     "abfs": "pip install adlfs",
     "abfss": "pip install adlfs",
-    "sftp": "pip install paramiko",
-    "ssh": "pip install paramiko",
     "http": "pip install aiohttp",
     "https": "pip install aiohttp",
 }
@@ -41,7 +39,6 @@ _LIBRARIES = {
     "botocore",
     "gcsfs",
     "google",
-    "paramiko",
 }
 # What trying again does not mend.
 _LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EINVAL, errno.EISDIR, errno.ENOTDIR}

@@ -19,6 +19,7 @@ from dvlite.storage.row import RowKind
 from dvlite.storage.tree import Entry, Kind, store_folder
 from dvlite.storage.treewalk import walk
 from tests.servers.s3 import S3Server
+from tests.servers.sftp import SftpServer
 
 Files = dict[str, bytes]
 
@@ -95,7 +96,7 @@ def fresh(tmp_path: Path):
     return make
 
 
-@pytest.fixture(params=["folder", "memory", "s3", "s3fs"])
+@pytest.fixture(params=["folder", "memory", "s3", "s3fs", "sftp"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     if request.param == "folder":
         return open_backend(str(tmp_path / "remote"))
@@ -104,6 +105,9 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
         driver = "obstore" if request.param == "s3" else "s3fs"
         options = {"endpoint_url": server.endpoint, "driver": driver}
         return open_backend(server.new_url() + "/a prefix/ü%", options)
+    if request.param == "sftp":
+        ssh: SftpServer = request.getfixturevalue("sftp_server")
+        return open_backend(ssh.url(tmp_path / "a remote" / "ü%"), ssh.options)
     return open_backend(f"memory://test-{uuid.uuid4().hex}/prefix")
 
 
