@@ -63,6 +63,22 @@ class Store:
         return sorted(found, key=lambda one: (-one.counts.chunks - one.counts.objects, one.id))
 
 
+@dataclass(frozen=True, slots=True)
+class FarStore(Store):
+    """A remote that is no folder; `path` leads nowhere."""
+
+    def data(self, name: str) -> bytearray:
+        return bytearray(self.remote.backend.read(name))
+
+    def write(self, name: str, data: bytes) -> Names:
+        self.remote.backend.write(name, data)
+        return {name}
+
+    def delete(self, name: str) -> Names:
+        self.remote.backend.delete(name)
+        return {name}
+
+
 Damage = Callable[[Store], Names]
 
 

@@ -24,9 +24,10 @@ from dvlite.storage.push import PushOptions, Root, lacking, push
 from dvlite.storage.remote import Remote, open_remote
 from dvlite.storage.repair import RepairOptions, RepairReport, repair_remote
 from dvlite.storage.treewalk import walk
+from tests.servers.s3 import S3Server
 
 from .conftest import Files, add_tree, contents, sample_files
-from .damages import DAMAGES, Store
+from .damages import DAMAGES, FarStore, Store
 
 MakeCache = Callable[[], Cache]
 each_damage = pytest.mark.parametrize("kind", DAMAGES)
@@ -199,6 +200,44 @@ def test_what_nobody_has_is_named_and_the_rest_still_comes(
     # whoever has the content heals it all by an ordinary push
     push(remote, pushed.cache, pushed.roots, PushOptions(clone=CLONE))
     pushed.assert_whole(fresh())
+
+
+# One of each sort: what a storage does differently is not what is in a file.
+_ON_S3 = [
+    *(
+        f"{which} pack, {how}"
+        for which in ("data", "meta")
+        for how in ("deleted", "emptied", "cut in half", "longer", "bit in a frame")
+    ),
+    *(f"segment, {how}" for how in ("deleted", "emptied", "one byte short", "bit in the roots")),
+    *(f"merged segment, {how}" for how in ("emptied", "bit in the object rows")),
+    *(f"dvlite.json, {how}" for how in ("deleted", "emptied", "garbage", "other parameters")),
+    "data packs, swapped",
+    "a pack and its segment damaged",
+    "a data pack gone and a meta pack damaged",
+    "marker, garbage",
+]
+
+
+@pytest.mark.parametrize("driver", ["obstore", "s3fs"])
+@pytest.mark.parametrize("kind", _ON_S3)
+def test_damage_on_s3_is_found_and_repaired(
+    original: Pushed, s3_remote: S3Server, driver: str, kind: str, fresh: MakeCache
+) -> None:
+    backend = open_backend(
+        s3_remote.new_url(), {"endpoint_url": s3_remote.endpoint, "driver": driver}
+    )
+    for one in original.store.remote.backend.list(""):
+        backend.write(one.name, original.store.remote.backend.read(one.name))
+    store = FarStore(original.store.path, Remote("r", backend))
+    far = Pushed(store, original.cache, original.roots, original.trees, original.folder)
+    assert far.check().clean
+    names = DAMAGES[kind](store)
+    report = far.check()
+    assert not report.clean
+    assert names <= {one.name for one in report.problems if one.damage}
+    assert far.repair(original.cache).after.clean
+    far.assert_whole(fresh())
 
 
 @pytest.mark.parametrize("kind", ["data pack, deleted", "data pack, bit in a frame"])
