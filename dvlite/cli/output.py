@@ -15,13 +15,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from dvlite.progress import Progress, silent
+from dvlite.progress import Progress, heard_by, silent
 
 if TYPE_CHECKING:
     from dvlite.cli.livebar import LiveBar
@@ -34,6 +35,11 @@ _PLAIN_EVERY_S = 30.0
 _DRAW_EVERY_S = 0.1
 # Work that ends within this is not worth a line that flashes up.
 _SILENT_FIRST_S = 0.4
+# Long enough that a pack of 32 MB on a slow line shows in the rate.
+_PACE_S = 60.0
+# A remote that has to be asked again is worth a line after this, and then so often.
+_DELAY_S = 3.0
+_DELAY_EVERY_S = 10.0
 
 
 def say(text: str = "", *, colour: str | None = None) -> None:
@@ -152,22 +158,61 @@ def showing(quiet: bool) -> Iterator[Progress]:
         yield silent
         return
     line = _Line(sys.stderr.isatty())
+    _active.append(line)
+    line.start()
     try:
         yield line.tell
     finally:
-        line.clear()
+        line.stop()
+        _active.remove(line)
+
+
+@contextmanager
+def transferring(quiet: bool, verbose: bool) -> Iterator[Progress]:
+    """The same for work with remotes: also says when they have to be asked again, of long delays
+    or, when `verbose`, each time."""
+    with showing(quiet) as progress:
+        if quiet:
+            yield progress
+            return
+        with heard_by(_Delays(_active[-1].note, verbose).hear):
+            yield progress
+
+
+def stop_showing() -> None:
+    """Takes the live bar away: the process ends now."""
+    for line in _active:
+        line.stop()
+
+
+class _State(NamedTuple):
+    """The numbers as last told."""
+
+    phase: str
+    files: int
+    size_bytes: int
+    total_files: int | None
+    total_bytes: int | None
+    new_bytes: int | None
 
 
 class _Line:
-    """The state of the work, drawn now and then. Callable from any thread."""
+    """The state of the work, drawn now and then by a thread of its own: also while nothing is
+    told, because a pack may take a minute. `tell` may be called from any thread."""
 
     def __init__(self, terminal: bool) -> None:
         self._interval = _DRAW_EVERY_S if terminal else _PLAIN_EVERY_S
         self._terminal = terminal
         self._lock = threading.Lock()
-        self._begun = self._phase_begun = self._drawn_at = time.monotonic()
-        self._phase = ""
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._state: _State | None = None
+        self._pace = _Pace()
         self._bar: LiveBar | None = None
+
+    def start(self) -> None:
+        """Begins to draw, when there has been something to draw for a while."""
+        self._thread.start()
 
     def tell(
         self,
@@ -176,46 +221,110 @@ class _Line:
         size_bytes: int,
         total_files: int | None = None,
         total_bytes: int | None = None,
+        new_bytes: int | None = None,
     ) -> None:
-        """Takes the numbers and draws if it is time."""
-        now = time.monotonic()
-        if phase == self._phase and now - self._drawn_at < self._interval:
-            return
-        with self._lock:
-            if phase != self._phase:
-                self._phase, self._phase_begun = phase, now
-            if now - self._begun < _SILENT_FIRST_S or now - self._drawn_at < self._interval:
-                return
-            self._drawn_at = now
-            done = _of(f"{files:,}", total_files and count(total_files, "file"), " files")
-            if self._terminal:
-                self._draw(phase, done, size_bytes, total_bytes)
-            else:
-                rate = size_bytes / max(now - self._phase_begun, 0.001)
-                click.echo(_plain_line(phase, done, size_bytes, total_bytes, rate), err=True)
+        """Takes the numbers."""
+        self._state = _State(phase, files, size_bytes, total_files, total_bytes, new_bytes)
 
-    def clear(self) -> None:
+    def note(self, text: str) -> None:
+        """One line that stays, above the bar."""
+        with self._lock:
+            if self._bar is not None:
+                self._bar.note(_safe(text))
+            else:
+                note(text)
+
+    def stop(self) -> None:
         """Takes the live bar away."""
+        self._ended.set()
         with self._lock:
             if self._bar is not None:
                 self._bar.stop()
+                self._bar = None
 
-    def _draw(self, phase: str, files: str, size_bytes: int, total_bytes: int | None) -> None:
+    def _run(self) -> None:
+        pause = _SILENT_FIRST_S if self._terminal else self._interval
+        while not self._ended.wait(pause):
+            pause = self._interval
+            with self._lock:
+                if self._state is not None and not self._ended.is_set():
+                    self._draw(self._state)
+
+    def _draw(self, state: _State) -> None:
+        rate = self._pace.rate(state.phase, state.size_bytes)
+        texts = [_files(state), _bytes(state), *_rest(state, rate)]
+        if not self._terminal:
+            click.echo(", ".join([f"{state.phase}: {texts[0]}", *texts[1:]]), err=True)
+            return
         if self._bar is None:
             from dvlite.cli.livebar import LiveBar  # 60 ms that only long work pays
 
             self._bar = LiveBar()
-        self._bar.show(phase, files, size_bytes, total_bytes)
+        self._bar.show(state.phase, ", ".join(texts), state.size_bytes, state.total_bytes)
 
 
-def _plain_line(
-    phase: str, files: str, size_bytes: int, total_bytes: int | None, rate: float
-) -> str:
-    parts = [f"{phase}: {files}", _of(size(size_bytes), total_bytes and size(total_bytes), "")]
-    parts.append(f"{size(int(rate))}/s")
-    if total_bytes and rate:
-        parts.append(f"{_duration((total_bytes - size_bytes) / rate)} left")
-    return ", ".join(parts)
+class _Pace:
+    """Bytes a second over the last while."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._begun = time.monotonic()
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def rate(self, phase: str, size_bytes: int) -> float:
+        """The rate of a phase now that so much of it is done; 0 where it cannot be told."""
+        now = time.monotonic()
+        if phase != self._phase:
+            # what is done at its first look was done since the command began
+            self._phase = phase
+            self._seen = deque([(self._begun, 0) if size_bytes else (now, 0)])
+        while len(self._seen) > 1 and now - self._seen[1][0] > _PACE_S:
+            self._seen.popleft()
+        if now - self._seen[-1][0] >= 1 and size_bytes != self._seen[-1][1]:
+            self._seen.append((now, size_bytes))
+        begun, before = self._seen[0]
+        return max(0.0, (size_bytes - before) / max(now - begun, 0.001))
+
+
+_active: list[_Line] = []
+
+
+class _Delays:
+    """Which delays are worth a line: those that have lasted, and not every few seconds."""
+
+    def __init__(self, say_it: Callable[[str], None], verbose: bool) -> None:
+        self._say, self._verbose = say_it, verbose
+        self._lock = threading.Lock()
+        self._said_at: float | None = None
+
+    def hear(self, text: str, waited_s: float) -> None:
+        """Takes word of one; may be called from any thread."""
+        with self._lock:
+            now = time.monotonic()
+            recent = self._said_at is not None and now - self._said_at < _DELAY_EVERY_S
+            if not self._verbose and (waited_s < _DELAY_S or recent):
+                return
+            self._said_at = now
+        self._say(f"the remote is slow, trying again: {text}")
+
+
+def _files(state: _State) -> str:
+    total = state.total_files and count(state.total_files, "file")
+    return _of(f"{state.files:,}", total, " files")
+
+
+def _bytes(state: _State) -> str:
+    return _of(size(state.size_bytes), state.total_bytes and size(state.total_bytes), "")
+
+
+def _rest(state: _State, rate: float) -> Iterator[str]:
+    """What is new, how fast it goes, and how long it will take, where that is known."""
+    if state.new_bytes is not None:
+        yield f"{size(state.new_bytes)} new"
+    if rate:
+        yield f"{size(int(rate))}/s"
+        if state.total_bytes:
+            yield f"{_duration((state.total_bytes - state.size_bytes) / rate)} left"
 
 
 def _of(done: str, total: str | int | None, unit: str) -> str:

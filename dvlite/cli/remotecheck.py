@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dvlite.cli.options import Common, common, dry_run_option, jobs_of, jobs_option, json_option
-from dvlite.cli.output import count, emit_json, json_path, name, note, say, showing, size
+from dvlite.cli.output import count, emit_json, json_path, name, note, say, size, transferring
 
 if TYPE_CHECKING:
     from dvlite.ops.remotecheck import Concern, RemoteCheckResult
@@ -64,7 +64,7 @@ def command(
         raise UsageError("--from and --dry-run are about repairing", "add --repair")
     project = common.project()
     request = RemoteCheckRequest(remote, full, repair, dry_run, others, jobs_of(project, jobs))
-    with showing(common.quiet) as progress:
+    with transferring(common.quiet, common.verbose) as progress:
         result = check(project, request, progress)
     if as_json:
         emit_json(_to_json(result, request.full, dry_run))

@@ -15,7 +15,7 @@ from dvlite.cli.options import (
     json_option,
     yes_option,
 )
-from dvlite.cli.output import count, emit_json, note, say, showing, size
+from dvlite.cli.output import count, emit_json, note, say, size, transferring
 
 if TYPE_CHECKING:
     from dvlite.ops.remotecopy import RemoteCopyResult
@@ -83,7 +83,7 @@ def command(
     project = common.project() if named else None
     transfers = jobs_of(project, jobs) if project is not None else jobs or _JOBS
     request = RemoteCopyRequest(*places, transfers, dry_run, yes)
-    with showing(common.quiet) as progress:
+    with transferring(common.quiet, common.verbose) as progress:
         result = copy(project, request, progress)
     if as_json:
         emit_json(_to_json(result, dry_run))

@@ -16,9 +16,9 @@ from dvlite.cli.output import (
     note,
     plain,
     say,
-    showing,
     size,
     table,
+    transferring,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def command(
         remotes,
         jobs_of(project, jobs),
     )
-    with showing(common.quiet) as progress:
+    with transferring(common.quiet, common.verbose) as progress:
         result = reproduce(project, request, progress)
     if as_json:
         emit_json(_to_json(result))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dvlite.cli.options import Common, common, json_option, paths_argument
-from dvlite.cli.output import count, emit_json, json_path, name, say, showing, size
+from dvlite.cli.output import count, emit_json, json_path, name, say, size, transferring
 
 if TYPE_CHECKING:
     from dvlite.ops.status import PathStatus, Status
@@ -49,7 +49,7 @@ def command(
 
     project = common.project()
     request = StatusRequest(common.paths(project, paths), ask_remote or bool(remote), remote)
-    with showing(common.quiet) as progress:
+    with transferring(common.quiet, common.verbose) as progress:
         result = status(project, request, progress)
     if as_json:
         emit_json(_to_json(result))

@@ -1,7 +1,8 @@
 """Trying again what a storage did not do this time: throttling, server errors, broken connections.
 
 Owns how often and how long. What may be tried again is the storage's own judgement, which it
-gives by raising `TransientError`; wrong credentials or a missing bucket fail at once.
+gives by raising `TransientError`; wrong credentials or a missing bucket fail at once. Whoever
+listens (`progress.heard_by`) is told of every new try.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from dvlite.errors import RemoteError, UsageError
+from dvlite.progress import teller
 from dvlite.storage.backend import Backend, Stored, TransientError
 
 T = TypeVar("T")
@@ -50,6 +52,7 @@ class RetryingBackend(Backend):
     def __init__(self, inner: Backend, patience: Patience) -> None:
         self.inner, self.url = inner, inner.url
         self._patience = patience
+        self._tell = teller()
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """See Backend."""
@@ -89,5 +92,6 @@ class RetryingBackend(Backend):
                         f"{error} (tried {tries + 1} times)",
                         error.hint or "what arrived counts: run the command again later",
                     ) from error
+                self._tell(str(error), time.monotonic() - begin)
             tries += 1
             time.sleep(delay)

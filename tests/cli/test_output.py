@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvlite.cli.output import count, emit_json, json_path, name, note, say, size, warn
+from dvlite.cli import output
+from dvlite.cli.output import count, emit_json, json_path, name, note, say, showing, size, warn
 
 FILE_NAMES = st.binary(min_size=1).filter(lambda raw: b"\0" not in raw).map(os.fsdecode)
 
@@ -71,3 +72,73 @@ def test_sizes_and_counts_are_short_and_exact_where_small() -> None:
         "8.00 EiB",
     ]
     assert (count(1, "file"), count(1200, "file")) == ("1 file", "1,200 files")
+
+
+class Clock:
+    """Time that passes only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(output, "time", clock)
+    return clock
+
+
+def drawn(line: output._Line, capfd: pytest.CaptureFixture[str]) -> str:
+    """What a line says now, without a terminal."""
+    assert line._state is not None
+    line._draw(line._state)
+    return capfd.readouterr().err
+
+
+def test_progress_has_phase_files_bytes_what_is_new_the_rate_and_the_time_left(
+    clock: Clock, capfd: pytest.CaptureFixture[str]
+) -> None:
+    line = output._Line(terminal=False)
+    line.tell("pushing", 0, 0, 1200, 100 << 20, 0)
+    assert drawn(line, capfd) == "pushing: 0 of 1,200 files, 0 B of 100.0 MiB, 0 B new\n"
+    clock.now += 10
+    line.tell("pushing", 300, 50 << 20, 1200, 100 << 20, 20 << 20)
+    assert drawn(line, capfd) == (
+        "pushing: 300 of 1,200 files, 50.0 MiB of 100.0 MiB, 20.0 MiB new, 5.00 MiB/s, 10 s left\n"
+    )
+    clock.now += 90  # the rate is that of the last while, and nothing has come
+    assert "500.0" not in drawn(line, capfd)
+    line.tell("sending packs", 1, 25 << 20, 2, 50 << 20)
+    assert drawn(line, capfd) == (
+        "sending packs: 1 of 2 files, 25.0 MiB of 50.0 MiB, 256.0 KiB/s, 1 min 40 s left\n"
+    )
+
+
+def test_progress_is_drawn_while_nothing_is_told(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request may take minutes."""
+    monkeypatch.setattr(output, "_PLAIN_EVERY_S", 0.001)
+    with showing(quiet=False) as progress:
+        progress("pushing", 1, 10)
+        said = ""
+        while said.count("pushing: 1 files, 10 B") < 2:
+            said += capfd.readouterr().err
+
+
+def test_of_delays_the_long_ones_are_told_and_not_too_often(clock: Clock) -> None:
+    said: list[str] = []
+    delays = output._Delays(said.append, verbose=False)
+    delays.hear("short", 0.5)
+    delays.hear("long", 4)
+    clock.now += 5
+    delays.hear("again", 9)
+    clock.now += 6
+    delays.hear("later", 15)
+    assert said == [f"the remote is slow, trying again: {text}" for text in ("long", "later")]
+    delays = output._Delays(said.append, verbose=True)
+    delays.hear("short", 0.5)
+    assert said[-1].endswith("short")
