@@ -15,13 +15,14 @@ from dvlite.cli.options import (
     json_option,
     paths_argument,
     revisions_options,
+    say_places,
     selection,
 )
-from dvlite.cli.output import count, emit_json, json_path, say, showing, size, warn
+from dvlite.cli.output import count, emit_json, json_path, name, say, size, transferring, warn
 
 if TYPE_CHECKING:
     from dvlite.ops.fetch import FetchResult
-    from dvlite.storage.push import Absent
+    from dvlite.storage.absent import Absent
 
 
 @click.command()
@@ -71,7 +72,9 @@ def command(
                 say(f"would fetch  {one.label}  up to {size(one.pointer.size)}")
             say("" if wanted else "everything is in the cache")
         return
-    with showing(common.quiet) as progress:
+    if common.verbose:
+        say_places(project, remotes)
+    with transferring(common.quiet, common.verbose) as progress:
         result = fetch(project, FetchRequest(chosen, remotes, jobs_of(project, jobs)), progress)
     if as_json:
         emit_json(to_json(result))
@@ -96,15 +99,17 @@ def show(result: FetchResult) -> None:
 
 def fail_if_incomplete(result: FetchResult) -> None:
     """Ends the command with an error when something was nowhere."""
-    from dvlite.errors import CorruptError, MissingError
-    from dvlite.storage.push import describe_absent
+    from dvlite.errors import CorruptError, MissingError, PathError
+    from dvlite.storage.absent import describe_absent
 
-    for label, why in result.unreadable:
+    for label, why in (*result.unreadable, *result.failed):
         warn(f"{label}: {why}")
     if result.report.damaged:
+        absent = result.report.absent
         raise CorruptError(
             f"damaged on {' and '.join(result.remotes)}:\n"
-            + describe_absent(result.report.damaged + result.report.absent),
+            + describe_absent(result.report.damaged)
+            + ("\nand not there:\n" + describe_absent(absent) if absent else ""),
             "bring it from another remote (-r NAME), or from a machine whose cache has it: "
             "dvlite remote check --repair",
         )
@@ -112,6 +117,11 @@ def fail_if_incomplete(result: FetchResult) -> None:
         raise MissingError(
             f"not on {' or '.join(result.remotes)}:\n" + describe_absent(result.report.absent),
             "whoever added it has to push it: dvlite push; or ask another remote: -r NAME",
+        )
+    if result.without:
+        raise PathError(
+            "there is no such path:\n" + "\n".join(map(name, result.without)),
+            "what a folder holds: dvlite ls -R FOLDER",
         )
 
 
@@ -125,6 +135,7 @@ def to_json(result: FetchResult) -> dict[str, Any]:
         "size": report.size_bytes,
         "read_bytes": report.read_bytes,
         "reused_bytes": report.reused_bytes,
+        "failed": [{"remote": remote, "reason": why} for remote, why in result.failed],
         "absent": [_absent_json(item) for item in report.absent],
         "damaged": [_absent_json(item) for item in report.damaged],
     }

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import NoReturn
 
@@ -39,6 +44,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "version": ("version", "Show the versions of dvlite and what it works with."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
+_INTERRUPTED = "interrupted; nothing is lost, run the command again"
+# From Ctrl-C on: enough to name what has arrived, and to remove what is half done.
+_LEAVE_S = 1.0
 _STORAGE_ERRORS = {
     errno.ENOSPC: "free some space and run the command again",
     errno.EDQUOT: "your quota is used up; free some space and run the command again",
@@ -129,12 +137,61 @@ def dvlite(ctx: click.Context, directory: str | None) -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command line and exits: 0 done or clean, 1 differences, 2 wrong usage, and one
     code for each class of error (docs/commands.md lists them)."""
-    try:
-        code = dvlite.main(arguments, prog_name="dvlite", standalone_mode=False)
-        sys.stdout.flush()
-    except BaseException as error:
-        code = _report(error)
+    interrupted = False
+    with _leaving_soon():
+        try:
+            code = dvlite.main(arguments, prog_name="dvlite", standalone_mode=False)
+            sys.stdout.flush()
+        except BaseException as error:
+            interrupted = isinstance(error.__cause__ or error, KeyboardInterrupt)  # click's Abort
+            code = _report(error)
+    if interrupted:  # not waiting for requests that threads still make
+        os._exit(130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def _leaving_soon() -> Iterator[None]:
+    """Ends the process a second after Ctrl-C, whatever it waits for: a request to a slow remote
+    may take minutes, and cannot be broken off. That is safe at any moment, as it is for kill -9.
+
+    The kernel's signal wakes a thread, because a library may hold the main one.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield  # nohup, or somebody who embeds us
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    try:
+        before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    except ValueError:  # not the main thread
+        os.close(reading)
+        os.close(writing)
+        yield
+        return
+    threading.Thread(target=_watch, args=(reading,), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writing)
+
+
+def _watch(reading: int) -> None:
+    """Waits for Ctrl-C, and then for a second or a second Ctrl-C; the end of the pipe ends it."""
+    with open(reading, "rb", buffering=0) as stream:
+        while (signals := stream.read(64)) and signal.SIGINT not in signals:
+            pass
+        if not signals:
+            return
+        waited, _, _ = select.select([stream], [], [], _LEAVE_S)
+        if waited and not stream.read(64):
+            return
+    from dvlite.cli.output import stop_showing
+
+    stop_showing()
+    _say(_INTERRUPTED, None, 130)
+    os._exit(130)
 
 
 def _report(error: BaseException) -> int:
@@ -150,7 +207,7 @@ def _report(error: BaseException) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, click.Abort | KeyboardInterrupt):
-        return _say("interrupted; nothing is lost, run the command again", None, 130)
+        return _say(_INTERRUPTED, None, 130)
     if isinstance(error, click.ClickException):
         return _report_usage(error)
     if isinstance(error, BrokenPipeError):

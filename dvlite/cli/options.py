@@ -123,3 +123,12 @@ def selection(
 def jobs_of(project: Project, jobs: int | None) -> int:
     """The number of transfers: as given, else as set."""
     return jobs if jobs is not None else int(project.config.get("core.jobs") or 4)
+
+
+def say_places(project: Project, names: Sequence[str]) -> None:
+    """For -v: which remotes are meant, and where they are."""
+    from dvlite.cli.output import note
+    from dvlite.ops.remotes import chosen_names, place_of
+
+    for name in chosen_names(project, names):
+        note(f"remote {name}: {place_of(project, name)}")

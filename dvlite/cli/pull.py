@@ -12,8 +12,9 @@ from dvlite.cli.options import (
     jobs_option,
     json_option,
     paths_argument,
+    say_places,
 )
-from dvlite.cli.output import emit_json, json_path, say, showing, size
+from dvlite.cli.output import emit_json, json_path, say, size, transferring
 
 
 @click.command()
@@ -58,7 +59,9 @@ def command(
     project = common.project()
     chosen = common.paths(project, paths)
     request = PullRequest(chosen, remotes, jobs_of(project, jobs), force, dry_run)
-    with showing(common.quiet) as progress:
+    if common.verbose:
+        say_places(project, remotes)
+    with transferring(common.quiet, common.verbose) as progress:
         result = pull(project, request, progress)
     if as_json:
         emit_json(

@@ -15,10 +15,11 @@ from dvlite.cli.options import (
     json_option,
     paths_argument,
     revisions_options,
+    say_places,
     selection,
     yes_option,
 )
-from dvlite.cli.output import count, emit_json, json_path, note, say, showing, size, warn
+from dvlite.cli.output import count, emit_json, json_path, note, say, size, transferring, warn
 
 if TYPE_CHECKING:
     from dvlite.ops.push import PushResult
@@ -65,7 +66,9 @@ def command(
         dry_run,
         yes or _confirmed(project, remote),
     )
-    with showing(common.quiet) as progress:
+    if common.verbose:
+        say_places(project, [remote] if remote else [])
+    with transferring(common.quiet, common.verbose) as progress:
         result = push(project, request, progress)
     if as_json:
         emit_json(_to_json(result, dry_run))
@@ -96,21 +99,21 @@ def _show(result: PushResult, dry_run: bool) -> None:
         if result.complete:
             say(f"everything is on {result.remote}")
         return
-    files = f"{count(report.new_files, 'new file')}, {size(report.new_bytes)}"
-    if dry_run:
-        say(f"would push to {result.remote}: {files} at most")
-        return
-    say(f"pushed to {result.remote}: {files} ({size(report.stored_bytes)} stored)")
+    files = f"{count(report.new_files, 'new file')}, {size(report.size_bytes)}"
+    if report.new_bytes < report.size_bytes:
+        files += f", of which {size(report.new_bytes)} are new"
+    verb = "would push" if dry_run else "pushed"
+    say(f"{verb} to {result.remote}: {files} ({size(report.stored_bytes)} stored)")
     if result.absent_before:
         note(
-            f"{count(len(result.absent_before), 'object')} of older commits "
-            "are neither here nor on the remote"
+            "neither here nor on the remote: "
+            f"{count(len(result.absent_before), 'object')} of older commits"
         )
 
 
 def _fail_if_incomplete(result: PushResult) -> None:
     from dvlite.errors import CorruptError, MissingError
-    from dvlite.storage.push import describe_absent
+    from dvlite.storage.absent import describe_absent
 
     for label, why in result.unreadable:
         warn(f"{label}: {why}")
@@ -144,6 +147,7 @@ def _to_json(result: PushResult, dry_run: bool) -> dict[str, Any]:
         "complete": result.complete,
         "pointers": report.roots,
         "new_files": report.new_files,
+        "size": report.size_bytes,
         "new_bytes": report.new_bytes,
         "stored_bytes": report.stored_bytes,
         "packs": report.packs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from dvlite.ops.looking import Looker
@@ -10,8 +11,8 @@ from dvlite.ops.roots import Named, Selection, select, to_wanted
 from dvlite.ops.stepping import missing_files
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
-from dvlite.storage.fetch import FetchReport
 from dvlite.storage.fetch import fetch as fetch_objects
+from dvlite.storage.fetched import FetchReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,16 @@ class FetchRequest:
 
 @dataclass(frozen=True, slots=True)
 class FetchResult:
-    """What came. `report.absent` is what no remote had."""
+    """What came. `report.absent` is what no remote had; `failed`: remotes that others had to stand
+    in for, and why; `without`: paths that none of the folders holds which they are said to be in.
+    """
 
     remotes: tuple[str, ...]
     pointers: int
     report: FetchReport
     unreadable: tuple[tuple[str, str], ...] = ()
+    failed: tuple[tuple[str, str], ...] = ()
+    without: tuple[str, ...] = ()
 
 
 def fetch(project: Project, request: FetchRequest, progress: Progress = silent) -> FetchResult:
@@ -55,7 +60,7 @@ def fetch_named(
 ) -> FetchResult:
     """Fetches the objects of these pointers."""
     names = chosen_names(project, request.remotes)
-    remotes = open_some(project, names)
+    remotes, failed = open_some(project, names)
     wanted = to_wanted(project, named)
     report = fetch_objects(remotes, project.cache(), wanted, request.jobs, progress)
     lacking = {item.label for item in (*report.absent, *report.damaged)}
@@ -63,4 +68,21 @@ def fetch_named(
         # what the cache had was not asked for, and may never have been pushed
         whole = {item.oid for item in wanted if item.label not in lacking}
         record_contact(project, remotes[0].name, whole & report.present)
-    return FetchResult(tuple(names), len(named), report)
+    return FetchResult(
+        tuple(names),
+        len(named),
+        report,
+        failed=(*failed, *report.failed),
+        without=tuple(_without(named, report)),
+    )
+
+
+def _without(named: list[Named], report: FetchReport) -> list[str]:
+    """Paths inside folders that no chosen version of the folder has."""
+    asked = {f"{one.path}/{one.inside}" for one in named if one.inside}
+    have = {
+        f"{one.path}/{one.inside}"
+        for one in named
+        if (one.pointer.oid, os.fsencode(one.inside)) not in report.without_path
+    }
+    return sorted(asked - have)

@@ -11,6 +11,7 @@ from dvlite.ops.remotes import (
     chosen_names,
     clone_id,
     open_named,
+    open_unchecked,
     place_of,
     project_id,
     record_contact,
@@ -19,7 +20,8 @@ from dvlite.ops.remotes import (
 from dvlite.ops.roots import Named, Roots, Selection, add_unpublished, select, to_roots
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
-from dvlite.storage.push import Absent, PushOptions, PushReport, lacking
+from dvlite.storage.absent import Absent
+from dvlite.storage.push import PushOptions, PushReport, lacking
 from dvlite.storage.push import push as push_objects
 from dvlite.storage.remote import NotMade, Remote
 
@@ -64,9 +66,9 @@ def push(project: Project, request: PushRequest, progress: Progress = silent) ->
     refuse_changed_url(project, name, request.accept_url)
     roots = _collect(project, request.selection)
     try:
-        remote = open_named(project, name, create=not request.dry_run)
+        remote, made = open_named(project, name, create=not request.dry_run), True
     except NotMade:
-        return _result(name, roots, _everything(roots))
+        remote, made = open_unchecked(project, name), False
     clone = bytes(16) if request.dry_run else clone_id(project)
     chosen = request.selection
     options = PushOptions(
@@ -76,6 +78,7 @@ def push(project: Project, request: PushRequest, progress: Progress = silent) ->
         clone,
         progress,
         partial=bool(chosen.paths) or chosen.of_history,
+        unmade=not made,
     )
     report = push_objects(remote, project.cache(), to_roots(roots.everything()), options)
     if not request.dry_run:
@@ -120,16 +123,6 @@ def refuse_changed_url(project: Project, name: str, accepted: bool) -> None:
             f"the remote {name} now points to {place_of(project, name)}, before to {before}",
             "if that is right, confirm it once: dvlite push --yes",
         )
-
-
-def _everything(roots: Roots) -> PushReport:
-    """What a first push would bring."""
-    unique = {item.pointer.oid: item.pointer for item in roots.everything()}
-    return PushReport(
-        roots=len(unique),
-        new_files=sum(pointer.files for pointer in unique.values()),
-        new_bytes=sum(pointer.size for pointer in unique.values()),
-    )
 
 
 def _collect(project: Project, selection: Selection) -> Roots:

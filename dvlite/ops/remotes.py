@@ -155,9 +155,12 @@ def last_contact(project: Project) -> Contact | None:
         return None
 
 
-def open_some(project: Project, names: Sequence[str]) -> list[Remote]:
-    """Opens several remotes to read from; one that fails is an error only if all do."""
-    opened, problem = [], None
+def open_some(project: Project, names: Sequence[str]) -> tuple[list[Remote], list[tuple[str, str]]]:
+    """Opens several remotes to read from, and says which failed and why; one that fails is an
+    error only if all do."""
+    opened: list[Remote] = []
+    failed: list[tuple[str, str]] = []
+    problem = None
     for name in names:
         try:
             opened.append(open_named(project, name))
@@ -165,9 +168,10 @@ def open_some(project: Project, names: Sequence[str]) -> list[Remote]:
                 remember_url(project, name)
         except RemoteError as error:
             problem = error
+            failed.append((name, str(error)))
     if not opened and problem is not None:
         raise problem
-    return opened
+    return opened, failed
 
 
 def _known_urls(project: Project) -> dict[str, str]:

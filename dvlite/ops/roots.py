@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from dvlite.errors import DvliteError, PathError
 from dvlite.project import Project
-from dvlite.storage.fetch import Wanted
+from dvlite.storage.fetched import Wanted
 from dvlite.storage.push import Root
 from dvlite.workspace.base import Base
 from dvlite.workspace.pointer import SUFFIX, Pointer, check_trackable, covering, data_path, parse

@@ -33,7 +33,8 @@ class CacheWriter:
     """Collects small objects of one operation. Use as a context manager: leaving it publishes.
 
     Nothing is visible to others before that; leaving it by an exception publishes nothing.
-    One writer belongs to one thread.
+    One writer belongs to one thread. `whole`: it is not amid taking something, which only who
+    catches a KeyboardInterrupt can find.
     """
 
     def __init__(self, cache: Cache) -> None:
@@ -47,6 +48,7 @@ class CacheWriter:
         self._stream: DirectWriter | None = None
         self._temporary = ""
         self._pack: PackWriter | None = None
+        self.whole = True
 
     def __enter__(self) -> CacheWriter:
         return self
@@ -65,10 +67,15 @@ class CacheWriter:
         """Takes a small object or a tree; a second time is ignored."""
         if oid in self._seen:
             return
+        self.whole = False
         self._seen.add(oid)
         if kind == RowKind.TREE:
             self._trees.append((oid, data))
-            return
+        else:
+            self._add_small(oid, data, kind)
+        self.whole = True
+
+    def _add_small(self, oid: bytes, data: bytes, kind: int) -> None:
         if self._waiting_bytes + len(data) > FRAME_TARGET:
             self._close_frame()
         self._objects += 1
@@ -77,8 +84,10 @@ class CacheWriter:
 
     def add_frame(self, frame: bytes, members: Sequence[Member]) -> None:
         """Takes a finished frame (fetched and verified) with what is in it."""
+        self.whole = False
         self._seen.update(member.id for member in members)
         self._take(frame, members)
+        self.whole = True
 
     def _close_frame(self) -> None:
         """Packs what waits; while it is so little that it may become single files, it stays."""

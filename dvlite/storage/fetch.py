@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from dvlite.errors import CorruptError, DvliteError, MissingError, RemoteError
 from dvlite.progress import Progress, silent
+from dvlite.storage.absent import Absent
 from dvlite.storage.backend import NotThere
 from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import CacheWriter
 from dvlite.storage.codec import unpack_frame
+from dvlite.storage.fetched import FetchReport, Wanted
 from dvlite.storage.fetchlarge import LargeNeed, fetch_large
 from dvlite.storage.index import Index, open_index
 from dvlite.storage.oid import hash_bytes, hash_tree
 from dvlite.storage.pack import Member
-from dvlite.storage.push import Absent
 from dvlite.storage.ranges import FrameWant, is_outage, read_somewhere
 from dvlite.storage.recipe import TREE, Hint, Recipe
 from dvlite.storage.recipe import decode as decode_recipe
@@ -35,40 +35,6 @@ T = TypeVar("T")
 # So many missing files are collected before they are fetched: 20 MB of memory, and enough to
 # coalesce well.
 _BATCH_FILES = 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """An object to fetch. `inside` limits a tree to one path; `previous` is the oid that the
-    workspace had before, whose bytes are used instead of downloading the same again."""
-
-    kind: str
-    oid: bytes
-    size: int
-    files: int
-    label: str
-    inside: bytes = b""
-    previous: bytes | None = None
-
-
-@dataclass(slots=True)
-class FetchReport:
-    """What a fetch did. `read_bytes` is what came over the wire; `size_bytes` what it became;
-    `present`: the wanted objects that the last remote asked has, whether they were fetched or not.
-    """
-
-    files: int = 0
-    size_bytes: int = 0
-    read_bytes: int = 0
-    reused_bytes: int = 0
-    absent: list[Absent] = field(default_factory=list)
-    damaged: list[Absent] = field(default_factory=list)
-    present: frozenset[bytes] = frozenset()
-
-    @property
-    def complete(self) -> bool:
-        """Whether everything came."""
-        return not self.absent and not self.damaged
 
 
 class _Folder(NamedTuple):
@@ -119,6 +85,7 @@ def fetch(
             report.present = frozenset(index.objects(item.oid for item in items))
         except RemoteError as error:
             problem = problem or error
+            report.failed.append((remote.name, str(error)))
             continue
         if not report.absent:
             return report
@@ -144,19 +111,22 @@ class _Fetch:
         self.leaves: list[_Leaf] = []
         self.large: list[LargeNeed] = []
         self.total_files = self.total_bytes = 0
-        self.problem: DvliteError | None = None
+        self.problem: BaseException | None = None
 
     def run(self, items: Sequence[Wanted]) -> None:
         """Trees level by level, the files they name in batches, large files last.
 
         Raises:
-            RemoteError: the remote stopped answering, or refused something. What came is kept.
+            RemoteError: the remote stopped answering, or refused something. What came is kept,
+            also where a user stops it.
         """
         with CacheWriter(self.cache) as writer:
             self.writer = writer
             try:
                 self._fetch_small(items)
-            except RemoteError as error:
+            except (RemoteError, KeyboardInterrupt) as error:
+                if not writer.whole:
+                    raise
                 self.problem, self.large = error, []
         for need in self.large:
             self._fetch_large(need)
@@ -226,6 +196,10 @@ class _Fetch:
         hints = hints or {}
         only = self._only(folder, tree)
         entries = [entry for entry in tree if only is None or entry.name == only]
+        below_file = len(folder.inside) > 1 and any(e.kind < Kind.TREE for e in entries)
+        if only is not None and (not entries or below_file):
+            self.report.without_path.add((folder.wanted.oid, folder.wanted.inside))
+            return
         missing = self.cache.missing(
             {e.oid for e in entries if e.kind < Kind.TREE and e.oid not in self.asked}
         )
@@ -382,9 +356,8 @@ class _Fetch:
             report.files += files
             report.size_bytes += size
             report.read_bytes += read
-        self.progress(
-            "fetching", report.files, report.size_bytes, self.total_files, self.total_bytes
-        )
+        total = self.total_files, self.total_bytes
+        self.progress("fetching", report.files, report.size_bytes, *total, report.read_bytes)
 
     def _absent(self, wanted: Wanted | LargeNeed, path: bytes, oid: bytes) -> None:
         self.report.absent.append(Absent(wanted.label, path, oid))

@@ -27,16 +27,21 @@ class PacedBackend(Backend):
         data = self.inner.read(name, offset, length)
         if length is None:
             self._wait(len(data))
+        else:
+            self._give_back(length - len(data))
         return data
 
     def read_view(self, name: str, offset: int, length: int) -> memoryview:
         """See Backend."""
         self._wait(length)
-        return self.inner.read_view(name, offset, length)
+        data = self.inner.read_view(name, offset, length)
+        self._give_back(length - len(data))
+        return data
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """See Backend."""
-        self._wait(len(data))
+        # a segment names what has arrived: it goes before packs that wait, and is counted after
+        self._wait(len(data), urgent=name.startswith("index/"))
         self.inner.write(name, data)
 
     def write_if_absent(self, name: str, data: bytes) -> bool:
@@ -52,10 +57,16 @@ class PacedBackend(Backend):
         """See Backend."""
         self.inner.delete(name)
 
-    def _wait(self, count: int) -> None:
+    def _wait(self, count: int, urgent: bool = False) -> None:
         """Waits until all that came before has had its time; books `count` bytes."""
         with self._lock:
             now = time.monotonic()
             begin = max(now, self._free_at)
             self._free_at = begin + count / self._rate
-        time.sleep(begin - now)
+        if not urgent:
+            time.sleep(begin - now)
+
+    def _give_back(self, count: int) -> None:
+        """Takes back what was booked for bytes that did not come, where a file ended before."""
+        with self._lock:
+            self._free_at -= count / self._rate

@@ -10,35 +10,37 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dvlite._version import VERSION
 from dvlite.errors import CorruptError, MissingError, RemoteError
 from dvlite.progress import Progress, silent
+from dvlite.storage.absent import Absent
 from dvlite.storage.cache import Cache, Place
 from dvlite.storage.chunker import SMALL_BYTES
 from dvlite.storage.codec import FRAME_TARGET, check_frame, pack_frame, unpack_frame
 from dvlite.storage.index import Index, open_index
 from dvlite.storage.merging import merge_segments, write_segment
-from dvlite.storage.oid import to_text
 from dvlite.storage.pack import DATA, META, Member
 from dvlite.storage.pushlarge import LargeFiles
 from dvlite.storage.recipe import TREE, Hint, encode
-from dvlite.storage.remote import Remote
+from dvlite.storage.remote import Listing, Remote
 from dvlite.storage.rootrecord import record_roots
 from dvlite.storage.row import RowKind
 from dvlite.storage.segment import Stamp
 from dvlite.storage.tree import Entry, Kind
 from dvlite.storage.treewalk import MAX_DEPTH
-from dvlite.storage.upload import RowSource, Uploader
+from dvlite.storage.upload import Arrived, RowSource, Uploader
 
 # A push that dies loses at most this much of its work (about 256 MB).
 CHECKPOINT_PACKS = 8
 CHECKPOINT_S = 60.0
+# For packs that are about to arrive when a user stops the push.
+_MOMENT_S = 0.3
 # gc runs at most daily; three that end during one push mean something else is wrong.
 _EPOCH_TRIES = 3
-_NAMED = 20
 
 
 class Root(NamedTuple):
@@ -51,19 +53,11 @@ class Root(NamedTuple):
     label: str
 
 
-class Absent(NamedTuple):
-    """Something that a root needs and that is nowhere to be had."""
-
-    label: str
-    path: bytes
-    oid: bytes
-
-
 @dataclass(frozen=True, slots=True)
 class PushOptions:
     """How to push. `project` and `clone`: 16 bytes each that say who. `record`: leave word of the
     roots for gc. `partial`: they are but a part of what the clone needs, so what it said before
-    still counts."""
+    still counts. `unmade`: there is no remote yet, which only a dry run can do with."""
 
     jobs: int = 4
     dry_run: bool = False
@@ -72,14 +66,17 @@ class PushOptions:
     progress: Progress = silent
     record: bool = True
     partial: bool = False
+    unmade: bool = False
 
 
 @dataclass(slots=True)
 class PushReport:
-    """What a push did. `new_bytes` are raw, `stored_bytes` as stored (compressed)."""
+    """What a push did. `size_bytes`: of the new files; `new_bytes`: what of that the remote lacked,
+    raw; `stored_bytes`: as stored (compressed)."""
 
     roots: int = 0
     new_files: int = 0
+    size_bytes: int = 0
     new_bytes: int = 0
     stored_bytes: int = 0
     packs: int = 0
@@ -99,9 +96,10 @@ def push(
         RemoteError: the remote fails; what arrived counts for the next push.
     """
     options = options or PushOptions()
-    unique = list({root.oid: root for root in roots}.values())
+    unique = _first_of_each(roots)
     for _ in range(_EPOCH_TRIES):
-        index = open_index(remote, cache.folder)
+        nothing = Index(remote, Listing(0, (), ()), cache.folder)
+        index = nothing if options.unmade else open_index(remote, cache.folder)
         report = _Push(index, cache, options).run(unique)
         if options.dry_run or remote.epoch() == index.listing.epoch:
             return report
@@ -110,9 +108,17 @@ def push(
 
 def lacking(remote: Remote, cache_folder: str, roots: Iterable[Root]) -> list[Root]:
     """Those roots that a pusher could not count on finding on the remote."""
-    unique = list({root.oid: root for root in roots}.values())
+    unique = _first_of_each(roots)
     known = open_index(remote, cache_folder).objects((root.oid for root in unique), trusted=True)
     return [root for root in unique if root.oid not in known]
+
+
+def _first_of_each(roots: Iterable[Root]) -> list[Root]:
+    """Each object once, by the name that came first: the workspace's, if it has it."""
+    unique: dict[bytes, Root] = {}
+    for root in roots:
+        unique.setdefault(root.oid, root)
+    return list(unique.values())
 
 
 class _Push:
@@ -132,7 +138,7 @@ class _Push:
         self.label = ""
         self.roots: list[bytes] = []
         self.total_files = self.total_bytes = 0
-        self.passed_files = self.passed_bytes = 0
+        self.passed_files = self.passed_bytes = self.new_small_bytes = 0
         self.checkpoint_packs, self.checkpoint_time = 0, time.monotonic()
 
     def run(self, roots: Sequence[Root]) -> PushReport:
@@ -152,6 +158,9 @@ class _Push:
             if self.options.record and not self.options.dry_run:
                 options = self.options
                 record_roots(self.index.remote, options.clone, self.roots, more=options.partial)
+        except KeyboardInterrupt:
+            self._name_arrived()
+            raise
         finally:
             self.large.stop()
             self.data.stop()
@@ -208,13 +217,14 @@ class _Push:
                 large.append(entry)
             else:
                 small[oid] = place
-        complete = self._small(small, path) and len(places) == len(wanted)
+        names = {oid: path + wanted[oid].name for oid in small}
+        complete = self._small(small, names) and len(places) == len(wanted)
         for entry in large:
             complete &= self._large(entry, path)
         return complete
 
     def _large(self, entry: Entry, path: bytes) -> bool:
-        report, before = self.report, self.large.new_bytes
+        report, before, read = self.report, self.large.new_bytes, self.large.read_bytes
         if self.large.has(entry.oid):
             return True
         try:
@@ -224,6 +234,7 @@ class _Push:
             return False
         report.new_files += 1
         report.new_bytes += self.large.new_bytes - before
+        report.size_bytes += self.large.read_bytes - read
         self._pass(1, 0)
         self._tell()
         return True
@@ -232,12 +243,12 @@ class _Push:
         self._tell()
         self._checkpoint_if_due()
 
-    def _small(self, places: dict[bytes, Place], path: bytes) -> bool:
+    def _small(self, places: dict[bytes, Place], names: dict[bytes, bytes]) -> bool:
         frames: dict[tuple[str, int, int], list[Member]] = {}
         complete = True
         for oid, (pack_path, row) in places.items():
             if row is None:
-                complete &= self._loose(oid, path)
+                complete &= self._loose(oid, names[oid])
             else:
                 frames.setdefault((pack_path, row.frame_offset, row.frame_length), []).append(
                     Member(oid, RowKind.FILE, row.inner_offset, row.raw_length)
@@ -246,7 +257,8 @@ class _Push:
             try:
                 self._frame(self.cache.read_frame(pack_path, offset, length), members)
             except CorruptError:
-                self.report.damaged += [Absent(self.label, path, item.id) for item in members]
+                ids = [item.id for item in members]
+                self.report.damaged += [Absent(self.label, names[oid], oid) for oid in ids]
                 complete = False
         self._tell()
         self._checkpoint_if_due()
@@ -292,6 +304,8 @@ class _Push:
     def _count(self, files: int, size: int) -> None:
         self.report.new_files += files
         self.report.new_bytes += size
+        self.report.size_bytes += size
+        self.new_small_bytes += size
         self._pass(files, size)
 
     def _pass(self, files: int, size: int) -> None:
@@ -301,9 +315,16 @@ class _Push:
 
     def _tell(self) -> None:
         done = self.passed_bytes + self.large.read_bytes
-        self.options.progress(
-            "pushing", self.passed_files, done, self.total_files, self.total_bytes
-        )
+        new = self.new_small_bytes + self.large.new_bytes
+        total = self.total_files, self.total_bytes
+        self.options.progress("pushing", self.passed_files, done, *total, new)
+
+    def _tell_sent(self) -> None:
+        """When all is packed, what counts is what has arrived."""
+        sent = [*self.data.sent.values(), *self.meta.sent.values()]
+        packs = len(self.data.pack_ids) + len(self.meta.pack_ids)
+        total = self.data.stored_bytes + self.meta.stored_bytes
+        self.options.progress("sending packs", len(sent), sum(sent), packs, total)
 
     def _finish(self, complete: list[bytes]) -> None:
         """Data packs, recipes, trees' recipes, and the segment last."""
@@ -313,8 +334,10 @@ class _Push:
         for oid in self.trees:
             self._tree_recipe(oid)
         self.meta.close_pack()
-        self.data.drain()
-        self.meta.drain()
+        if not self.options.dry_run:
+            self._tell_sent()
+            self.data.drain(self._tell_sent)
+            self.meta.drain(self._tell_sent)
         report = self.report
         report.stored_bytes = self.data.stored_bytes + self.meta.stored_bytes
         report.packs = len(self.data.pack_ids) + len(self.meta.pack_ids)
@@ -346,6 +369,14 @@ class _Push:
         self.checkpoint_packs = len(self.data.pack_ids)
         self.checkpoint_time = time.monotonic()
 
+    def _name_arrived(self) -> None:
+        """Names what is there when a user stops the push, in the moment that is left for it."""
+        self.data.wait(_MOMENT_S)
+        source = Arrived(self.data)
+        if not self.options.dry_run and (source.objects.data or source.pieces.data):
+            with suppress(RemoteError):
+                write_segment(self.index.remote, [source], (), self._stamp())
+
     def _stamp(self) -> Stamp:
         options = self.options
         return Stamp(self.index.listing.epoch, options.project, options.clone, VERSION[:16])
@@ -365,14 +396,3 @@ class _Push:
 def _is_large(place: Place) -> bool:
     """Whether an object is to be cut: its real size decides, not what a tree says of it."""
     return place.row is None and os.stat(place.path).st_size >= SMALL_BYTES
-
-
-def describe_absent(items: Sequence[Absent]) -> str:
-    """A few of the absent things, for a message."""
-    lines = [
-        f"{item.label}: {item.path.decode('utf-8', 'replace') or to_text(item.oid)}"
-        for item in items[:_NAMED]
-    ]
-    if len(items) > _NAMED:
-        lines.append(f"and {len(items) - _NAMED:,} more")
-    return "\n".join(lines)

@@ -6,13 +6,15 @@ function; it runs in the reading thread, so that decompressing and hashing overl
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-from dvlite.errors import CorruptError, DvliteError
+from dvlite.errors import CorruptError, DvliteError, RemoteError
 from dvlite.storage.backend import Backend, TransientError
 from dvlite.storage.pack import Member
 from dvlite.storage.recipe import Hint
@@ -117,6 +119,40 @@ def hint_of(want: FrameWant, member: Member) -> Hint:
     )
 
 
+class _Gate:
+    """Lets threads in until it is closed."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self.is_open = True
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """To be inside.
+
+        Raises:
+            RemoteError: it is closed.
+        """
+        with self._changed:
+            if not self.is_open:
+                raise RemoteError("given up")
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Waits for those who are inside."""
+        with self._changed:
+            self.is_open = False
+            while self._inside:
+                self._changed.wait()
+
+
 def _read_groups(
     backend: Backend,
     groups: Iterable[list[FrameWant]],
@@ -124,16 +160,25 @@ def _read_groups(
     jobs: int,
 ) -> Iterator[Outcome[T]]:
     waiting: deque[Future[list[Outcome[T]]]] = deque()
-    pool = ThreadPoolExecutor(max(1, jobs))
+    pool, gate = ThreadPoolExecutor(max(1, jobs)), _Gate()
+
+    def use_while_open(want: FrameWant, frame: memoryview) -> T:
+        with gate.inside():
+            return use(want, frame)
+
     try:
         for group in groups:
             if len(waiting) > jobs:
                 yield from waiting.popleft().result()
-            waiting.append(pool.submit(_read_group, backend, group, use))
+            waiting.append(pool.submit(_read_group, backend, group, use_while_open))
         while waiting:
             yield from waiting.popleft().result()
+    except KeyboardInterrupt:
+        gate.close()
+        raise
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        # requests of a work that a user stops may take minutes, and nobody wants what they bring
+        pool.shutdown(wait=gate.is_open, cancel_futures=True)
 
 
 def coalesce(wants: Iterable[FrameWant]) -> Iterator[list[FrameWant]]:

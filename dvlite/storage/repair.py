@@ -19,7 +19,8 @@ from dvlite.storage.cache import Cache
 from dvlite.storage.check import CheckOptions, CheckReport, check_remote, claims, not_whole
 from dvlite.storage.closure import Places
 from dvlite.storage.codec import FRAME_TARGET, pack_frame
-from dvlite.storage.fetch import Wanted, fetch
+from dvlite.storage.fetch import fetch
+from dvlite.storage.fetched import Wanted
 from dvlite.storage.index import Index
 from dvlite.storage.oid import to_text
 from dvlite.storage.pack import DATA, META, Member

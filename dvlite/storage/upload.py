@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Protocol
 
@@ -83,6 +83,25 @@ class Adopted:
         self.pieces.add(pack_row(oid, hint.kind, number, *hint[2:]))
 
 
+class Arrived:
+    """The rows of an uploader's packs that are stored, where no segment of this push has them."""
+
+    def __init__(self, uploader: Uploader) -> None:
+        self.pack_ids = list(uploader.pack_ids)
+        stored = {n for n, pack in enumerate(self.pack_ids) if pack in uploader.sent}
+        self.objects = _of_packs(uploader.objects, stored)
+        self.pieces = _of_packs(uploader.pieces, stored)
+
+
+def _of_packs(rows: Rows, numbers: set[int]) -> Rows:
+    kept, data = Rows(), rows.unpublished()
+    for start in range(0, len(data), ROW_BYTES):
+        row = data[start : start + ROW_BYTES]
+        if int.from_bytes(row[36:40], "little") in numbers:
+            kept.add(row)
+    return kept
+
+
 class Uploader:
     """Collects frames into packs and sends full packs. Used by one thread."""
 
@@ -102,6 +121,7 @@ class Uploader:
         self.objects = Rows()
         self.pieces = Rows()
         self.stored_bytes = 0
+        self.sent: dict[bytes, int] = {}
 
     def __contains__(self, oid: bytes) -> bool:
         return oid in self.objects.number_of or oid in self.pieces.number_of
@@ -147,10 +167,16 @@ class Uploader:
             self._sending.popleft().result()
         self._sending.append(self._pool.submit(self._send, pack, data))
 
-    def drain(self) -> None:
-        """Waits until every closed pack is stored."""
+    def drain(self, tell: Callable[[], None] | None = None) -> None:
+        """Waits until every closed pack is stored; `tell` hears of each."""
         while self._sending:
             self._sending.popleft().result()
+            if tell is not None:
+                tell()
+
+    def wait(self, timeout_s: float) -> None:
+        """Waits a moment for packs that may be about to arrive."""
+        wait(self._sending, timeout_s)
 
     def stop(self) -> None:
         """Ends the threads; what is still waiting is dropped."""
@@ -164,6 +190,7 @@ class Uploader:
         view = data.getbuffer()
         try:
             self._backend.write(pack_name(pack), view)
+            self.sent[pack] = len(view)
         finally:
             with suppress(BufferError):  # an error's traceback may still hold a part of it
                 view.release()

@@ -16,7 +16,8 @@ from dvlite.storage.backend import open_backend
 from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import publish_object
 from dvlite.storage.check import CheckOptions, CheckReport, check_remote
-from dvlite.storage.fetch import Wanted, fetch
+from dvlite.storage.fetch import fetch
+from dvlite.storage.fetched import Wanted
 from dvlite.storage.index import open_index
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.pack import META

@@ -15,7 +15,8 @@ from dvlite.storage import heldindex, remotecopy, upload
 from dvlite.storage.backend import Backend, Stored, open_backend
 from dvlite.storage.cache import Cache
 from dvlite.storage.check import CheckOptions, check_remote
-from dvlite.storage.fetch import Wanted, fetch
+from dvlite.storage.fetch import fetch
+from dvlite.storage.fetched import Wanted
 from dvlite.storage.inventory import take_inventory
 from dvlite.storage.pack import META
 from dvlite.storage.push import PushOptions, Root, lacking, push

@@ -18,7 +18,8 @@ from dvlite.errors import DvliteError, RemoteError
 from dvlite.storage import s3backend, upload
 from dvlite.storage.backend import open_backend
 from dvlite.storage.cache import Cache
-from dvlite.storage.fetch import FetchReport, Wanted, fetch
+from dvlite.storage.fetch import fetch
+from dvlite.storage.fetched import FetchReport, Wanted
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.pack import PACK_TARGET
 from dvlite.storage.push import PushOptions, PushReport, Root, push

@@ -13,7 +13,8 @@ from dvlite.storage.backend import Backend, Stored, open_backend
 from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import publish_object
 from dvlite.storage.codec import unpack_frame
-from dvlite.storage.fetch import Wanted, fetch
+from dvlite.storage.fetch import fetch
+from dvlite.storage.fetched import Wanted
 from dvlite.storage.index import open_index, segment_id
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.push import PushOptions, Root, push

@@ -18,7 +18,8 @@ from dvlite.storage.backend import Backend
 from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import publish_object
 from dvlite.storage.codec import HEAD
-from dvlite.storage.fetch import FetchReport, Wanted, fetch
+from dvlite.storage.fetch import fetch
+from dvlite.storage.fetched import FetchReport, Wanted
 from dvlite.storage.folderbackend import FolderBackend
 from dvlite.storage.index import open_index
 from dvlite.storage.oid import hash_bytes

@@ -61,3 +61,23 @@ def test_time_in_which_nothing_was_sent_is_not_saved_up(clock: Clock) -> None:
     backend.write("a", bytes(1000))
     backend.write("b", bytes(1000))
     assert clock.now == 1101
+
+
+def test_a_segment_does_not_wait_for_packs_and_is_counted(clock: Clock) -> None:
+    """When a user stops a push, a moment is left to name what has arrived."""
+    backend = PacedBackend(open_backend(f"memory://{uuid.uuid4().hex}"), 1000)
+    backend.write("packs/a", bytes(5000))
+    backend.write("index/s", bytes(1000))
+    assert clock.now == 100
+    backend.write("packs/b", bytes(1000))
+    assert clock.now == 106
+
+
+def test_what_was_asked_for_and_is_not_there_takes_no_time(clock: Clock) -> None:
+    """dvlite.json is read as if it could be 64 KiB long."""
+    backend = PacedBackend(open_backend(f"memory://{uuid.uuid4().hex}"), 1000)
+    backend.write("a", bytes(2000))
+    assert len(backend.read("a", 0, 60_000)) == 2000
+    assert len(backend.read_view("a", 1500, 60_000)) == 500
+    backend.write("b", b"")
+    assert clock.now == 104.5
