@@ -120,7 +120,7 @@ def try_lock(path: str) -> Iterator[bool]:
     """Takes the lock if it is free, never waits; yields whether it was taken."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        yield _lock_once(descriptor)
+        yield lock_once(descriptor)
     finally:
         os.close(descriptor)
 
@@ -128,7 +128,7 @@ def try_lock(path: str) -> Iterator[bool]:
 def _acquire(descriptor: int, path: str, wait_s: float, on_wait: Callable[[], None] | None) -> None:
     deadline = time.monotonic() + wait_s
     waited = False
-    while not _lock_once(descriptor):
+    while not lock_once(descriptor):
         if not waited and on_wait is not None:
             on_wait()
         waited = True
@@ -140,7 +140,8 @@ def _acquire(descriptor: int, path: str, wait_s: float, on_wait: Callable[[], No
         time.sleep(_LOCK_POLL_S)
 
 
-def _lock_once(descriptor: int) -> bool:
+def lock_once(descriptor: int) -> bool:
+    """Locks an open file, if nobody has; whether it did. Closing it releases the lock."""
     if fcntl is None:  # pragma: no cover
         return True
     try:

@@ -1,7 +1,8 @@
 """Fetching one large file: its recipe, its chunks in parallel, and its hash at the end.
 
-Owns reuse: chunks that an older version on this machine has are copied from it. The file grows
-under a temporary name and becomes an object only when all its bytes hash to its name. Each chunk
+Owns reuse: chunks that an older version on this machine has, or an interrupted fetch of this one
+left, are copied from there. The file grows under a temporary name and becomes an object only when
+all its bytes hash to its name; what a remote or a user stopped stays for the next fetch. Each chunk
 is checked against its own name only where that hash was wrong, to find which one is bad: hashing
 everything twice cost a fifth of the time, and frames have checksums against accidents.
 """
@@ -15,18 +16,17 @@ from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
 
-from dvlite.atomic import temporary_name
+from dvlite.atomic import lock_once
 from dvlite.errors import CorruptError, DvliteError, MissingError
 from dvlite.storage.backend import NotThere
 from dvlite.storage.blockfile import BlockFile
 from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import adopt_file
-from dvlite.storage.chunker import cut
 from dvlite.storage.codec import unpack_view
-from dvlite.storage.directio import DirectReader
 from dvlite.storage.index import Index
 from dvlite.storage.oid import hash_bytes, hash_recipe_part, to_text
 from dvlite.storage.pack import Member
+from dvlite.storage.partial import LocalChunks, drop_left, local_chunks, unfinished_name
 from dvlite.storage.ranges import FrameWant, group_frames, read_frames, read_somewhere
 from dvlite.storage.recipe import CHUNKS, PARTS, TREE, Hint, Need, Recipe
 from dvlite.storage.recipe import decode as decode_recipe
@@ -50,14 +50,15 @@ class LargeNeed(NamedTuple):
 
 
 def fetch_large(index: Index, cache: Cache, need: LargeNeed, jobs: int, tell: Tell) -> int:
-    """Fetches one file into the cache; returns how many bytes came from the older version.
+    """Fetches one file into the cache; returns how many bytes were here already.
 
     `tell(read, done)` is called as bytes come over the wire and become bytes of the file.
 
     Raises:
         MissingError, CorruptError: parts of it are nowhere, or not what their names say.
     """
-    assembly = _Assembly(index, jobs, tell, _local_chunks(cache, need.previous))
+    local = local_chunks(cache, need.oid, need.previous)
+    assembly = _Assembly(index, jobs, tell, local)
     problem: DvliteError = MissingError(f"{to_text(need.oid)} is not on the remote")
     try:
         # a file has several recipes where one was lost and written anew
@@ -72,13 +73,16 @@ def fetch_large(index: Index, cache: Cache, need: LargeNeed, jobs: int, tell: Te
                     break
     finally:
         assembly.local.close()
+        drop_left(cache, need.oid)
     raise problem
 
 
 def _fetch_by(assembly: _Assembly, cache: Cache, need: LargeNeed) -> None:
     """Fetches a file by one of its recipes."""
-    temporary = temporary_name(cache.temporary_folder, "fetch-")
+    temporary = unfinished_name(cache, need.oid)
     file = BlockFile(temporary, need.size)
+    with suppress(OSError):  # a file system without locks: what is left is not found again
+        lock_once(file.descriptor)
     try:
         assembly.run(need, file)
         if file.finish() != need.oid:
@@ -86,7 +90,7 @@ def _fetch_by(assembly: _Assembly, cache: Cache, need: LargeNeed) -> None:
         if cache.durable:
             os.fsync(file.descriptor)
         adopt_file(cache, temporary, need.oid)
-    except BaseException:
+    except (CorruptError, MissingError, NotThere, OSError):
         with suppress(OSError):
             os.unlink(temporary)
         raise
@@ -98,40 +102,10 @@ class _OtherBytes(CorruptError):
     """The chunks came, and all of them together are not the file."""
 
 
-class _LocalChunks:
-    """Chunks of a file that is here, by id."""
-
-    def __init__(self, path: str | None) -> None:
-        self._places: dict[bytes, tuple[int, int]] = {}
-        self._descriptor = -1
-        if path is None:
-            return
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        offset = 0
-        for chunks in cut(DirectReader(self._descriptor)):
-            for chunk in chunks:
-                self._places[hash_bytes(chunk)] = (offset, len(chunk))
-                offset += len(chunk)
-
-    def read(self, chunk_id: bytes) -> bytes | None:
-        """The chunk's bytes, verified; None when it is not here."""
-        place = self._places.get(chunk_id)
-        if place is None:
-            return None
-        data = os.pread(self._descriptor, place[1], place[0])
-        return data if hash_bytes(data) == chunk_id else None
-
-    def close(self) -> None:
-        """Closes the file."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-
 class _Assembly:
     """Writes chunks where they belong in a file."""
 
-    def __init__(self, index: Index, jobs: int, tell: Tell, local: _LocalChunks) -> None:
+    def __init__(self, index: Index, jobs: int, tell: Tell, local: LocalChunks) -> None:
         self.index, self.jobs, self.tell, self.local = index, jobs, tell, local
         self.file: BlockFile
         self.checks_chunks = True
@@ -276,8 +250,3 @@ class _Assembly:
         for hint in self.index.every_place(need.id, chunk=piece):
             if hint != need.hint and hint.kind == kind:
                 yield hint
-
-
-def _local_chunks(cache: Cache, previous: bytes | None) -> _LocalChunks:
-    place = cache.find(previous) if previous is not None else None
-    return _LocalChunks(place.path if place is not None and place.row is None else None)
