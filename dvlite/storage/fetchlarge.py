@@ -24,9 +24,10 @@ from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import adopt_file
 from dvlite.storage.codec import unpack_view
 from dvlite.storage.index import Index
+from dvlite.storage.localchunks import Copier, LocalFile, OtherBytesError, cut_file
 from dvlite.storage.oid import hash_bytes, hash_recipe_part, to_text
 from dvlite.storage.pack import Member
-from dvlite.storage.partial import LocalChunks, drop_left, local_chunks, unfinished_name
+from dvlite.storage.partial import LocalVersions, drop_left, unfinished_name
 from dvlite.storage.ranges import FrameWant, group_frames, read_frames, read_somewhere
 from dvlite.storage.recipe import CHUNKS, PARTS, TREE, Hint, Need, Recipe
 from dvlite.storage.recipe import decode as decode_recipe
@@ -57,7 +58,7 @@ def fetch_large(index: Index, cache: Cache, need: LargeNeed, jobs: int, tell: Te
     Raises:
         MissingError, CorruptError: parts of it are nowhere, or not what their names say.
     """
-    local = local_chunks(cache, need.oid, need.previous)
+    local = LocalVersions(cache, need.oid, need.previous)
     assembly = _Assembly(index, jobs, tell, local)
     problem: DvliteError = MissingError(f"{to_text(need.oid)} is not on the remote")
     try:
@@ -69,10 +70,10 @@ def fetch_large(index: Index, cache: Cache, need: LargeNeed, jobs: int, tell: Te
                     return assembly.reused
                 except (CorruptError, MissingError, NotThere) as error:
                     problem = error
-                if not isinstance(problem, _OtherBytes):
+                if not isinstance(problem, OtherBytesError):
                     break
     finally:
-        assembly.local.close()
+        local.close()
         drop_left(cache, need.oid)
     raise problem
 
@@ -86,7 +87,7 @@ def _fetch_by(assembly: _Assembly, cache: Cache, need: LargeNeed) -> None:
     try:
         assembly.run(need, file)
         if file.finish() != need.oid:
-            raise _OtherBytes(f"what the remote has as {to_text(need.oid)} are other bytes")
+            raise OtherBytesError(f"what the remote has as {to_text(need.oid)} are other bytes")
         if cache.durable:
             os.fsync(file.descriptor)
         adopt_file(cache, temporary, need.oid)
@@ -98,16 +99,14 @@ def _fetch_by(assembly: _Assembly, cache: Cache, need: LargeNeed) -> None:
         file.close()
 
 
-class _OtherBytes(CorruptError):
-    """The chunks came, and all of them together are not the file."""
-
-
 class _Assembly:
     """Writes chunks where they belong in a file."""
 
-    def __init__(self, index: Index, jobs: int, tell: Tell, local: LocalChunks) -> None:
+    def __init__(self, index: Index, jobs: int, tell: Tell, local: LocalVersions) -> None:
         self.index, self.jobs, self.tell, self.local = index, jobs, tell, local
         self.file: BlockFile
+        self.sources: list[LocalFile] = []
+        self.copier: Copier
         self.checks_chunks = True
         # where the chunks belong that are being read
         self.offsets: dict[bytes, list[int]] = {}
@@ -120,7 +119,13 @@ class _Assembly:
         self.file, self.reused, self.end = file, 0, 0
         self.offsets.clear()
         needs = self._chunks(self._recipe(need.oid, RowKind.FILE_RECIPE, [need.hint]))
-        self._write(needs, need.size)
+        self.sources = list(self._sources(need.previous))
+        self.copier = Copier(file, self.jobs, self._tell_reused)
+        try:
+            self._write(needs, need.size)
+            self.copier.finish()
+        finally:
+            self.copier.stop()
         if self.end != need.size:
             raise CorruptError(
                 f"the remote's recipe of {need.label} makes {self.end} bytes, not {need.size}"
@@ -167,6 +172,8 @@ class _Assembly:
         """Where those chunks are that must be read; the others are in the file."""
         wanted: dict[bytes, Hint] = {}
         hints = self._resolve(batch)
+        for source in self.sources:
+            source.near(self.end)
         for need in batch:
             hint, offset = hints[need.id], self.end
             self.end += hint.raw_length
@@ -179,6 +186,7 @@ class _Assembly:
                 offsets.append(offset)
             if len(offsets) == 1:
                 wanted[need.id] = hint
+        self.copier.flush()
         return wanted
 
     def _use(self, want: FrameWant, frame: memoryview) -> None:
@@ -208,14 +216,53 @@ class _Assembly:
         if wrong or len(chunk) != member.raw_length:
             raise CorruptError("a chunk on the remote does not match its name")
 
+    def _sources(self, previous: bytes | None) -> Iterator[LocalFile]:
+        """What is here, and which chunks are where in it.
+
+        Where the chunks of the version before are, its recipe on the remote says without reading
+        it; were that wrong, the file's hash would be too, and then all is cut and checked.
+        """
+        for descriptor in self.local.left:
+            yield LocalFile(descriptor, cut_file(descriptor))
+        if self.local.before is None:
+            return
+        chunks = None if self.checks_chunks or previous is None else self._recorded(previous)
+        yield LocalFile(self.local.before, chunks or cut_file(self.local.before))
+
+    def _recorded(self, oid: bytes) -> Iterator[tuple[bytes, int]] | None:
+        """The chunks of an object by its recipe; None when the remote has none, or a bad one."""
+        with suppress(DvliteError, NotThere):
+            hint = self.index.objects([oid]).get(oid)
+            if hint is not None and hint.kind == RowKind.FILE_RECIPE:
+                recipe = self._recipe(oid, RowKind.FILE_RECIPE, [hint])
+                return self._lengths(self._chunks(recipe))
+        return None
+
+    def _lengths(self, needs: Iterator[Need]) -> Iterator[tuple[bytes, int]]:
+        with suppress(DvliteError, NotThere):  # a part that is lost ends it: the rest is fetched
+            for batch in iter(lambda: list(islice(needs, _BATCH)), []):
+                hints = self._resolve(batch)
+                for need in batch:
+                    yield need.id, hints[need.id].raw_length
+
     def _from_local(self, chunk_id: bytes, offset: int) -> bool:
-        data = self.local.read(chunk_id)
-        if data is None:
-            return False
-        self.file.write(data, offset)
-        self.tell(0, len(data))
-        self.reused += len(data)
-        return True
+        for source in self.sources:
+            if self.checks_chunks:
+                data = source.read(chunk_id)
+                if data is not None:
+                    self.file.write(data, offset)
+                    self._tell_reused(len(data))
+                    return True
+            else:
+                run = source.locate(chunk_id, offset)
+                if run is not None:
+                    self.copier.add(run)
+                    return True
+        return False
+
+    def _tell_reused(self, count: int) -> None:
+        self.reused += count
+        self.tell(0, count)
 
     def _resolve(self, batch: list[Need]) -> dict[bytes, Hint]:
         hints = {need.id: need.hint for need in batch if need.hint is not None}

@@ -9,51 +9,29 @@ a chunk counts when it hashes to its name.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from contextlib import suppress
 
 from dvlite.atomic import lock_once, temporary_name
 from dvlite.storage.cache import Cache
-from dvlite.storage.chunker import cut
-from dvlite.storage.directio import DirectReader
-from dvlite.storage.oid import hash_bytes
 
 
-class LocalChunks:
-    """Chunks of files that are here, by id."""
+class LocalVersions:
+    """What is here of a file: `left` by interrupted fetches, and the version `before`."""
 
-    def __init__(self, descriptors: Iterable[int]) -> None:
-        self._places: dict[bytes, tuple[int, int, int]] = {}
-        self._descriptors = list(descriptors)
-        for descriptor in self._descriptors:
-            offset = 0
-            for chunks in cut(DirectReader(descriptor)):
-                for chunk in chunks:
-                    self._places[hash_bytes(chunk)] = (descriptor, offset, len(chunk))
-                    offset += len(chunk)
-
-    def read(self, chunk_id: bytes) -> bytes | None:
-        """The chunk's bytes, verified; None when it is not here."""
-        place = self._places.get(chunk_id)
-        if place is None:
-            return None
-        descriptor, offset, length = place
-        data = os.pread(descriptor, length, offset)
-        return data if hash_bytes(data) == chunk_id else None
+    def __init__(self, cache: Cache, oid: bytes, before: bytes | None) -> None:
+        self.left = list(_left(cache, oid).values())
+        self.before: int | None = None
+        place = cache.find(before) if before is not None else None
+        if place is not None and place.row is None:
+            self.before = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self) -> None:
         """Closes the files."""
-        while self._descriptors:
-            os.close(self._descriptors.pop())
-
-
-def local_chunks(cache: Cache, oid: bytes, previous: bytes | None) -> LocalChunks:
-    """The chunks of a file's version before, and of what is left of the file itself."""
-    descriptors = list(_left(cache, oid).values())
-    place = cache.find(previous) if previous is not None else None
-    if place is not None and place.row is None:
-        descriptors.append(os.open(place.path, os.O_RDONLY | os.O_CLOEXEC))
-    return LocalChunks(descriptors)
+        while self.left:
+            os.close(self.left.pop())
+        if self.before is not None:
+            os.close(self.before)
+            self.before = None
 
 
 def unfinished_name(cache: Cache, oid: bytes) -> str:
