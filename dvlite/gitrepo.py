@@ -139,6 +139,16 @@ class GitRepo:
                 "--literal-pathspecs", "rm", "--quiet", "--cached", "--ignore-unmatch", "--", *batch
             )
 
+    def unmerged(self, suffix: str, folder: str = "") -> dict[str, dict[int, str]]:
+        """The conflicts of a merge: path -> {1: base, 2: ours, 3: theirs}, as blobs."""
+        found: dict[str, dict[int, str]] = {}
+        words = ["ls-files", "-z", "--unmerged", "--full-name", "--", _below(folder, suffix)]
+        for line in _split(self._run(*words)):
+            entry, _, path = line.partition("\t")
+            _, blob, stage = entry.split(" ")
+            found.setdefault(path, {})[int(stage)] = blob
+        return found
+
     # -- revisions ---------------------------------------------------------------------------------
 
     def resolve(self, revision: str) -> str:
@@ -270,10 +280,16 @@ class GitRepo:
 
     # -- calling git -------------------------------------------------------------------------------
 
-    def setting(self, key: str) -> str | None:
-        """One of git's own settings."""
-        done = self._start(["config", "--get", key], None)
+    def setting(self, key: str, local: bool = False) -> str | None:
+        """One of git's own settings; `local`: only as this repository sets it."""
+        where = ["--local"] if local else []
+        done = self._start(["config", *where, "--get", key], None)
         return None if done.returncode else os.fsdecode(done.stdout).rstrip("\n")
+
+    def set_setting(self, key: str, value: str | None) -> None:
+        """Sets one of git's settings for this repository; None: takes it away."""
+        words = ["--replace-all", key, value] if value is not None else ["--unset-all", key]
+        self._run("config", "--local", *words)
 
     def _refs(self, prefix: str) -> dict[str, str]:
         form = "%(refname)%00%(objectname)%00%(objecttype)%00%(*objectname)%00%(*objecttype)"
@@ -303,6 +319,14 @@ class GitRepo:
         if index and os.path.join(self.top, index).startswith(self.git_dir + os.sep):
             environment["GIT_INDEX_FILE"] = index
         return environment
+
+
+def merge_text(ours: str, base: str, theirs: str, labels: Sequence[str], marker: int) -> int:
+    """Merges files line by line into `ours`, as git itself does; the number of conflicts, or
+    something negative or above 127 where they are no text."""
+    names = [word for label in (labels[0], "base", labels[1]) for word in ("-L", label)]
+    words = ["git", "merge-file", "-q", f"--marker-size={marker}", *names, "--", ours, base, theirs]
+    return _start(words, None).returncode
 
 
 def git_version() -> tuple[int, ...]:

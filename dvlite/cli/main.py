@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "log": ("log", "Show the commits that changed data."),
     "du": ("du", "Show the space that data takes, and what was saved."),
     "checkout": ("checkout", "Make the workspace match the pointers."),
+    "resolve": ("resolve", "Decide what git could not merge."),
     "rm": ("rm", "Stop tracking files and folders."),
     "mv": ("mv", "Move or rename tracked data with its pointer."),
     "remote": ("remote", "Manage the places that data is pushed to."),
@@ -41,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pull": ("pull", "Fetch, then check out."),
     "reproduce": ("reproduce", "Restore a past commit with its data into a new folder."),
     "doctor": ("doctor", "Examine the environment and say what is wrong."),
+    "git-driver": ("gitdriver", "Merge and show pointers, for git itself."),
     "version": ("version", "Show the versions of dvlite and what it works with."),
     "completion": ("completion", "Print the completion script of a shell."),
 }

@@ -72,7 +72,7 @@ def checkout(
         rule = Rule(request.force, request.keep_edits)
         result = CheckoutResult()
         for path, target in targets.items():
-            _plan(looker, path, target, base, rule, result)
+            plan_path(looker, path, target, base, rule, result)
         if not request.force:
             _refuse_lost(result.steps)
         if request.dry_run:
@@ -80,7 +80,7 @@ def checkout(
         if result.steps:
             check_space(project.root, result.size)
         result.discarded = discard(project, [step.path for step in result.steps if step.lost])
-        _carry_out(project, looker, base, result, progress)
+        carry_out(project, looker, base, result, progress)
         return result
 
 
@@ -131,7 +131,7 @@ def _chosen(
     return below
 
 
-def _plan(
+def plan_path(
     looker: Looker,
     path: str,
     target: Pointer | None,
@@ -139,6 +139,7 @@ def _plan(
     rule: Rule,
     result: CheckoutResult,
 ) -> None:
+    """Plans one path: a step, or a note of what is missing."""
     known = base.get(path)
     ours = [*([known] if known is not None else []), *base.begun.get(path, ())]
     try:
@@ -171,9 +172,10 @@ def _refuse_lost(steps: list[Step]) -> None:
         )
 
 
-def _carry_out(
+def carry_out(
     project: Project, looker: Looker, base: Base, result: CheckoutResult, progress: Progress
 ) -> None:
+    """Carries out what is planned; the base is durable before it begins, and after it."""
     begun = {
         step.path: step.target
         for step in result.steps

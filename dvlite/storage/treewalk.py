@@ -88,6 +88,8 @@ def diff(
     """
     if old == new:
         return
+    if prefix.count(b"/") > MAX_DEPTH:
+        raise CorruptError("trees are nested too deeply")
     before = {entry.name: entry for entry in read_folder(read, old)} if old else {}
     after = {entry.name: entry for entry in read_folder(read, new)} if new else {}
     for name in sorted(before.keys() | after.keys()):

@@ -7,6 +7,7 @@ without a conflict. Lines outside the blocks are the user's and are never touche
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 
 from dvlite.atomic import publish
@@ -15,6 +16,7 @@ from dvlite.errors import PathError
 _BEGIN = b"# dvlite begin: kept by dvlite, edit outside this block"
 _END = b"# dvlite end"
 _RULE = b".gitignore merge=union"
+_ATTRIBUTE = re.compile(rb"[^\s#]+( [a-z]+=[a-z]+)+\Z")
 # A `.gitignore` of more than this is no text that somebody wrote.
 _MAX_BYTES = 16 << 20
 
@@ -34,6 +36,21 @@ def unignore(folder: str, names: Iterable[str]) -> str | None:
 def merge_by_union(folder: str) -> str | None:
     """Makes git merge `.gitignore` files below `folder` line by line."""
     return _edit(os.path.join(folder, ".gitattributes"), lambda lines: lines | {_RULE})
+
+
+def attribute(folder: str, rule: bytes) -> str | None:
+    """Puts a line into the block of `.gitattributes` in `folder`; the file's path if it changed."""
+    return _edit(os.path.join(folder, ".gitattributes"), lambda lines: lines | {rule})
+
+
+def drop_attribute(folder: str, rule: bytes) -> str | None:
+    """The inverse of `attribute`."""
+    return _edit(os.path.join(folder, ".gitattributes"), lambda lines: lines - {rule})
+
+
+def has_attribute(folder: str, rule: bytes) -> bool:
+    """Whether the block of `.gitattributes` in `folder` has a line."""
+    return rule in _split(_read(os.path.join(folder, ".gitattributes")))[1]
 
 
 def _pattern(name: str) -> bytes:
@@ -90,7 +107,7 @@ def _split(data: bytes) -> tuple[bytes, list[bytes]]:
         bare = line.rstrip(b"\r\n")
         if bare in (_BEGIN, _END):
             within = bare == _BEGIN
-        elif within and (bare[:1] == b"/" or bare in (b"", _RULE)):
+        elif within and (bare[:1] == b"/" or bare == b"" or _ATTRIBUTE.match(bare)):
             inside += [bare] if bare else []
         else:  # also what stands in a block whose end is lost
             outside.append(line)

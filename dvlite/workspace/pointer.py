@@ -161,10 +161,12 @@ def _to_text(data: bytes, name: str) -> str:
         text = data.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise _corrupt(name, "it is not text") from error
+    shown = name[: -len(SUFFIX)] if name.endswith(SUFFIX) else name
     if re.search(r"^(<<<<<<<|=======|>>>>>>>)", text, re.MULTILINE):
         raise ConflictError(
             f"{name} holds git's conflict markers",
-            "choose a side (git checkout --ours FILE, or --theirs), then git add it",
+            f"see what conflicts: dvlite resolve; choose: dvlite resolve "
+            f"--ours {shown} or --theirs",
         )
     if not text.endswith("\n"):
         raise _corrupt(name, "its last line is cut short")

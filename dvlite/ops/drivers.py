@@ -1,0 +1,95 @@
+"""What tells git to merge and show pointers with dvlite: settings, and a line for .gitattributes.
+
+Owns both. Settings are git's local ones, which a clone does not have: each clone is told anew.
+Without them git treats pointers as any text.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from dataclasses import dataclass
+
+from dvlite.project import Project
+from dvlite.workspace.gitignore import attribute, drop_attribute, has_attribute
+
+RULE = b"*.dvl merge=dvlite diff=dvlite"
+_MERGE_WORDS = "merge -- %O %A %B %L %P %X %Y"
+
+
+@dataclass(frozen=True, slots=True)
+class DriverState:
+    """Whether git is told: by its settings (`settings`: the wrong or missing ones), and by
+    .gitattributes."""
+
+    attributes: bool
+    settings: tuple[str, ...]
+
+    @property
+    def installed(self) -> bool:
+        """Whether git uses the drivers."""
+        return self.attributes and not self.settings
+
+
+def install_drivers(project: Project, program: str | None = None) -> tuple[str, ...]:
+    """Tells git; the settings and files that changed. Doing it again changes nothing.
+
+    `program`: how a shell starts dvlite; by default as this process was.
+    """
+    changed = []
+    for key, value in _settings(program or program_of()).items():
+        if project.repo.setting(key, local=True) != value:
+            project.repo.set_setting(key, value)
+            changed.append(key)
+    path = attribute(project.root, RULE)
+    if path is not None:
+        name = os.path.relpath(path, project.root)
+        project.repo.stage([project.to_git(name)])
+        changed.append(name)
+    return tuple(changed)
+
+
+def uninstall_drivers(project: Project, attributes: bool = False) -> tuple[str, ...]:
+    """Takes the settings back; `attributes`: the line of .gitattributes, which colleagues share,
+    too. What changed."""
+    changed = []
+    for key in _settings(""):
+        if project.repo.setting(key, local=True) is not None:
+            project.repo.set_setting(key, None)
+            changed.append(key)
+    path = drop_attribute(project.root, RULE) if attributes else None
+    if path is not None:
+        name = os.path.relpath(path, project.root)
+        project.repo.stage([project.to_git(name)])
+        changed.append(name)
+    return tuple(changed)
+
+
+def drivers_state(project: Project, program: str | None = None) -> DriverState:
+    """Whether git uses the drivers, started as they would be now."""
+    wanted = _settings(program or program_of())
+    repo = project.repo
+    wrong = [key for key, value in wanted.items() if repo.setting(key, local=True) != value]
+    return DriverState(has_attribute(project.root, RULE), tuple(wrong))
+
+
+def program_of() -> str:
+    """How a shell starts this dvlite, whether its virtual environment is active or not.
+
+    Without the script that pip makes, Python starts it; the folder git works in is then no place
+    to import from: a repository could hold a `dvlite` of its own.
+    """
+    folder = os.path.dirname(sys.executable)
+    script = os.path.join(folder, "dvlite.exe" if os.name == "nt" else "dvlite")
+    if os.path.exists(script):
+        return shlex.quote(script)
+    code = "import sys; del sys.path[0]; from dvlite.cli.main import main; main()"
+    return f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"
+
+
+def _settings(program: str) -> dict[str, str]:
+    return {
+        "merge.dvlite.name": "dvlite: merge what pointers name",
+        "merge.dvlite.driver": f"{program.replace('%', '%%')} git-driver {_MERGE_WORDS}",
+    }

@@ -1,0 +1,139 @@
+"""What git calls to merge a file of dvlite's: reads the three versions, leaves the result.
+
+Owns the dispatch by the kind of file, and the rule for everything that goes wrong: git gets an
+ordinary conflict, with the reason; never a wrong result, and never a failed merge.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dvlite.errors import ConflictError, CorruptError, DvliteError, ProjectError
+from dvlite.gitrepo import GitRepo, merge_text
+from dvlite.ops.pointermerge import Three, merge_pointers
+from dvlite.project import Project
+from dvlite.storage.cache import Cache
+from dvlite.workspace.conflicted import Conflicted, render_conflicted
+from dvlite.workspace.pointer import MAX_POINTER_BYTES, SUFFIX, data_path, parse, render
+
+_NAMED = 10
+# git's own marker size; ancestors that are merged with each other first get a larger one, and
+# nobody needs to read of their conflicts.
+USUAL_MARKER = 7
+
+
+@dataclass(frozen=True, slots=True)
+class MergeCall:
+    """What git says: three files (`ours` is to be overwritten), and the path from the top."""
+
+    base: str
+    ours: str
+    theirs: str
+    marker: int
+    path: str
+    labels: tuple[str, str] = ("ours", "theirs")
+
+
+@dataclass(frozen=True, slots=True)
+class MergeReport:
+    """Whether it merged, and what to tell the user if not."""
+
+    merged: bool
+    messages: tuple[str, ...] = ()
+    hint: str = ""
+
+
+def merge_driver(call: MergeCall, folder: str, cache_folder: str | None) -> MergeReport:
+    """Merges one file for git, which started us in `folder`."""
+    three = Three(
+        call.path, _read(call.base), _read(call.ours), _read(call.theirs), call.labels, call.marker
+    )
+    if any(len(data) > MAX_POINTER_BYTES for data in (three.ours, three.theirs)):
+        return _by_lines(call, "it is too large for a pointer")
+    merge = next((merge for end, merge in _MERGERS if call.path.endswith(end)), None)
+    if merge is None:
+        return _by_lines(call, "dvlite has no files of this kind")
+    try:
+        cache = open_cache(folder, call.path, cache_folder)
+        data, report = merge(cache, three)
+    except (DvliteError, OSError) as error:
+        why = str(error) if isinstance(error, DvliteError) else f"{error.strerror}"
+        return _failed(call, three, why)
+    _write(call.ours, data)
+    return report
+
+
+def open_cache(folder: str, path: str = "", cache_folder: str | None = None) -> Cache:
+    """The cache of the project that `path` belongs to, seen from a folder of its repository.
+
+    A path may be of another branch: it need not be there, nor need its project.
+    """
+    repo = GitRepo.discover(folder)
+    inside = os.path.dirname(path)
+    while inside and not os.path.isdir(os.path.join(repo.top, inside)):
+        inside = os.path.dirname(inside)
+    try:
+        return Project.open(os.path.join(repo.top, inside), cache_folder).cache()
+    except ProjectError:
+        return Cache(cache_folder or os.path.join(repo.common_dir, "dvlite", "cache"))
+
+
+def _merge_pointer(cache: Cache, three: Three) -> tuple[bytes, MergeReport]:
+    found = merge_pointers(cache, three)
+    if found.pointer is not None:
+        return render(found.pointer), MergeReport(True)
+    assert found.conflict is not None
+    name = data_path(three.path)
+    fetch = " --fetch" if found.lacking else ""
+    hint = f"dvlite resolve{fetch} {name}" if fetch else "dvlite resolve --ours PATH, or --theirs"
+    return render_conflicted(found.conflict), MergeReport(False, _say(name, found.conflict), hint)
+
+
+# What ends so is merged by that: pointers now, lockfiles stage by stage later.
+_MERGERS: tuple[tuple[str, Callable[[Cache, Three], tuple[bytes, MergeReport]]], ...] = (
+    (SUFFIX, _merge_pointer),
+)
+
+
+def _say(name: str, conflict: Conflicted) -> tuple[str, ...]:
+    if not conflict.is_merged:
+        return (f"{name}: {conflict.why}",)
+    lines = [f"{name}/{path}: both sides changed it" for path in conflict.paths[:_NAMED]]
+    if len(conflict.paths) > _NAMED:
+        lines.append(f"and {len(conflict.paths) - _NAMED:,} more in {name}")
+    return tuple(lines)
+
+
+def _failed(call: MergeCall, three: Three, why: str) -> MergeReport:
+    """A conflict, although nobody may have changed the same."""
+    try:
+        ours, theirs = parse(three.ours, call.path), parse(three.theirs, call.path)
+    except (CorruptError, ConflictError):
+        return _by_lines(call, why)
+    conflict = Conflicted(ours, theirs, why, (), call.labels, call.marker)
+    _write(call.ours, render_conflicted(conflict))
+    return MergeReport(False, _say(data_path(call.path), conflict), "dvlite resolve PATH")
+
+
+def _by_lines(call: MergeCall, why: str) -> MergeReport:
+    """As git merges any text. What merges so is still a conflict if it should be a pointer: two
+    sides' lines make one that nobody has seen."""
+    conflicts = merge_text(call.ours, call.base, call.theirs, call.labels, call.marker)
+    sides = (_read(path)[:8] for path in (call.base, call.theirs))
+    merged = not conflicts and b"dvlite: " not in (*sides, _read(call.ours)[:8])
+    hint = f"edit {call.path}, then git add {call.path}"
+    return MergeReport(merged, () if merged else (f"{call.path} is not merged: {why}",), hint)
+
+
+def _read(path: str) -> bytes:
+    """Little more than a pointer can have."""
+    with open(path, "rb") as stream:
+        return stream.read(4 * MAX_POINTER_BYTES)
+
+
+def _write(path: str, data: bytes) -> None:
+    """git reads its own temporary file again: nothing else may know of it."""
+    with open(path, "wb") as stream:
+        stream.write(data)
