@@ -329,6 +329,12 @@ def merge_text(ours: str, base: str, theirs: str, labels: Sequence[str], marker:
     return _start(words, None).returncode
 
 
+def colours_diff(folder: str) -> bool:
+    """Whether git would colour differences in a terminal."""
+    words = ["git", "-C", folder, "config", "--get-colorbool", "color.diff", "true"]
+    return _start(words, None).stdout.strip() == b"true"
+
+
 def git_version() -> tuple[int, ...]:
     """The version of the installed git.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dvlite.storage.treediff import Comparison, Difference
 
 _LETTERS = {"added": "A", "removed": "D", "changed": "M", "renamed": "R"}
-_COLOURS = {"added": "green", "removed": "red", "changed": "yellow", "renamed": "cyan"}
+COLOURS = {"added": "green", "removed": "red", "changed": "yellow", "renamed": "cyan"}
 # More would push the summary's beginning off any terminal.
 _LISTED = 100
 _AFTER = "dvlite.words_after_dashes"
@@ -95,7 +95,7 @@ def _show(result: DiffResult, revisions: tuple[str, ...], most: int | None) -> N
             say("no differences")
         return
     for item in comparison.differences[:most]:
-        say(_line(item), colour=_COLOURS[item.what])
+        say(line(item), colour=COLOURS[item.what])
     left = len(comparison.differences) - most if most else 0
     if left > 0:
         say(f"… and {left:,} more (--all lists them)")
@@ -125,7 +125,8 @@ def summary(comparison: Comparison) -> str:
     return f"{', '.join(tallies) or 'some folders differ'}: {size(before)} -> {size(after)}"
 
 
-def _line(item: Difference) -> str:
+def line(item: Difference) -> str:
+    """`M  images/a.png  1.2 KiB -> 1.3 KiB`."""
     entry = item.new or item.old
     assert entry is not None
     shown = name(item.path) + (f"/ ({count(entry.files, 'file')})" if entry.kind == 3 else "")

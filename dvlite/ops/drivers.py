@@ -89,7 +89,15 @@ def program_of() -> str:
 
 
 def _settings(program: str) -> dict[str, str]:
+    """git's settings. Where dvlite is gone, or fails, git shows pointers as they are: it would
+    break off otherwise, whatever else there is to show."""
+    there = f"command -v {shlex.quote((shlex.split(program) or ['dvlite'])[0])} >/dev/null"
+    plain = 'git diff --no-index --no-ext-diff -- "$2" "$5"'
+    diff = f'if {there}; then {program} git-driver diff -- "$@"; else {plain}; fi || :'
+    textconv = f'{there} && {program} git-driver textconv -- "$1" || cat "$1"'
     return {
         "merge.dvlite.name": "dvlite: merge what pointers name",
         "merge.dvlite.driver": f"{program.replace('%', '%%')} git-driver {_MERGE_WORDS}",
+        "diff.dvlite.command": f"f() {{ {diff}; }}; f",
+        "diff.dvlite.textconv": f"f() {{ {textconv}; }}; f",
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TypeVar
 
 from dvlite.errors import ConflictError, CorruptError, MissingError
@@ -91,7 +92,8 @@ def _merge_trees(
     trees: dict[bytes, bytes] = {}
     root = base.oid if base is not None and base.kind == "tree" else None
     versions = Versions(root, whole.ours.oid, whole.theirs.oid)
-    found = merge_sides(cache.read_tree, versions, trees.__setitem__)
+    read = lru_cache(maxsize=8192)(cache.read_tree)  # the base is compared twice
+    found = merge_sides(read, versions, trees.__setitem__)
     keep_trees(cache, trees)
     ours, theirs = (
         Pointer("tree", side.oid, side.size, side.files, extra=extra)
