@@ -84,7 +84,9 @@ def program_of() -> str:
     script = os.path.join(folder, "dvlite.exe" if os.name == "nt" else "dvlite")
     if os.path.exists(script):
         return shlex.quote(script)
-    code = "import sys; del sys.path[0]; from dvlite.cli.main import main; main()"
+    code = (
+        "import sys; sys.path[:] = filter(None, sys.path); from dvlite.cli.main import main; main()"
+    )
     return f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"
 
 

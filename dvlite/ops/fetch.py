@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dvlite.ops.looking import Looker
 from dvlite.ops.remotes import chosen_names, open_some, record_contact
@@ -75,6 +75,18 @@ def fetch_named(
         failed=(*failed, *report.failed),
         without=tuple(_without(named, report)),
     )
+
+
+def fetch_listings(project: Project, named: list[Named], progress: Progress = silent) -> None:
+    """Fetches only the trees of these pointers: enough to compare or merge them.
+
+    Raises:
+        RemoteError: no remote can be asked.
+    """
+    remotes, _ = open_some(project, chosen_names(project))
+    trees = [one for one in to_wanted(project, named) if one.kind == "tree"]
+    wanted = [replace(one, listings=True) for one in trees]
+    fetch_objects(remotes, project.cache(), wanted, progress=progress)
 
 
 def _without(named: list[Named], report: FetchReport) -> list[str]:

@@ -19,6 +19,7 @@ from dvlite.workspace.conflicted import Conflicted, render_conflicted
 from dvlite.workspace.pointer import MAX_POINTER_BYTES, SUFFIX, data_path, parse, render
 
 _NAMED = 10
+_Merge = Callable[["Three", str, "str | None"], "tuple[bytes, MergeReport]"]
 # git's own marker size; ancestors that are merged with each other first get a larger one, and
 # nobody needs to read of their conflicts.
 USUAL_MARKER = 7
@@ -56,8 +57,7 @@ def merge_driver(call: MergeCall, folder: str, cache_folder: str | None) -> Merg
     if merge is None:
         return _by_lines(call, "dvlite has no files of this kind")
     try:
-        cache = open_cache(folder, call.path, cache_folder)
-        data, report = merge(cache, three)
+        data, report = merge(three, folder, cache_folder)
     except (DvliteError, OSError) as error:
         why = str(error) if isinstance(error, DvliteError) else f"{error.strerror}"
         return _failed(call, three, why)
@@ -66,35 +66,55 @@ def merge_driver(call: MergeCall, folder: str, cache_folder: str | None) -> Merg
 
 
 def open_cache(folder: str, path: str = "", cache_folder: str | None = None) -> Cache:
-    """The cache of the project that `path` belongs to, seen from a folder of its repository.
-
-    A path may be of another branch: it need not be there, nor need its project.
-    """
+    """The cache that `path`, seen from the top of the repository around `folder`, belongs to."""
     repo = GitRepo.discover(folder)
+    return _cache(repo, _project(repo, path, cache_folder), cache_folder)
+
+
+def _cache(repo: GitRepo, project: Project | None, cache_folder: str | None) -> Cache:
+    if project is not None:
+        return project.cache()
+    return Cache(cache_folder or os.path.join(repo.common_dir, "dvlite", "cache"))
+
+
+def _project(repo: GitRepo, path: str, cache_folder: str | None) -> Project | None:
+    """A path may be of another branch: it need not be here, nor need its project."""
     inside = os.path.dirname(path)
     while inside and not os.path.isdir(os.path.join(repo.top, inside)):
         inside = os.path.dirname(inside)
     try:
-        return Project.open(os.path.join(repo.top, inside), cache_folder).cache()
+        return Project.open(os.path.join(repo.top, inside), cache_folder)
     except ProjectError:
-        return Cache(cache_folder or os.path.join(repo.common_dir, "dvlite", "cache"))
+        return None
 
 
-def _merge_pointer(cache: Cache, three: Three) -> tuple[bytes, MergeReport]:
-    found = merge_pointers(cache, three)
+def _merge_pointer(
+    three: Three, folder: str, cache_folder: str | None
+) -> tuple[bytes, MergeReport]:
+    repo = GitRepo.discover(folder)
+    project = _project(repo, three.path, cache_folder)
+    found = merge_pointers(_cache(repo, project, cache_folder), three)
+    messages: tuple[str, ...] = ()
+    if found.lacking and project is not None and project.config.get("core.merge_fetch"):
+        from dvlite.ops.mergefetch import merge_fetching  # remotes cost 50 ms to import
+
+        try:
+            found = merge_fetching(project, three)
+        except DvliteError as error:
+            messages = (f"{three.path}: listings cannot be fetched: {error}",)
     if found.pointer is not None:
         return render(found.pointer), MergeReport(True)
     assert found.conflict is not None
     name = data_path(three.path)
-    fetch = " --fetch" if found.lacking else ""
-    hint = f"dvlite resolve{fetch} {name}" if fetch else "dvlite resolve --ours PATH, or --theirs"
-    return render_conflicted(found.conflict), MergeReport(False, _say(name, found.conflict), hint)
+    hint = "dvlite resolve --ours PATH, or --theirs"
+    if found.lacking:
+        hint = f"dvlite resolve --fetch {name}"
+    messages += _say(name, found.conflict)
+    return render_conflicted(found.conflict), MergeReport(False, messages, hint)
 
 
 # What ends so is merged by that: pointers now, lockfiles stage by stage later.
-_MERGERS: tuple[tuple[str, Callable[[Cache, Three], tuple[bytes, MergeReport]]], ...] = (
-    (SUFFIX, _merge_pointer),
-)
+_MERGERS: tuple[tuple[str, _Merge], ...] = ((SUFFIX, _merge_pointer),)
 
 
 def _say(name: str, conflict: Conflicted) -> tuple[str, ...]:

@@ -16,10 +16,9 @@ from typing import Literal
 from dvlite.atomic import publish
 from dvlite.errors import ConflictError, CorruptError, DvliteError, MissingError, PathError
 from dvlite.ops.checkout import CheckoutResult, carry_out, plan_path
-from dvlite.ops.fetch import FetchRequest, fetch_named
 from dvlite.ops.looking import Looker
+from dvlite.ops.mergefetch import merge_fetching
 from dvlite.ops.pointermerge import PointerMerge, Three, keep_trees, merge_pointers
-from dvlite.ops.roots import Named
 from dvlite.ops.stepping import Rule, clear_scratch
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
@@ -118,7 +117,7 @@ class _Resolving:
     # -- deciding ----------------------------------------------------------------------------------
 
     def decide(self, path: str, inside: list[str]) -> _State:
-        state = self._state(path)
+        state = self._state(path, inside)
         if state.conflict is None or self.request.side is None:
             return state
         if "" in inside:
@@ -128,7 +127,7 @@ class _Resolving:
                 self._choose(state, one)
         return state
 
-    def _state(self, path: str) -> _State:
+    def _state(self, path: str, inside: list[str]) -> _State:
         """What the pointer file says; else what git's index does."""
         name = pointer_path(path)
         data = _read(self.project.absolute(name))
@@ -141,7 +140,8 @@ class _Resolving:
         blobs = dict(self.project.repo.read_blobs(dict.fromkeys(stages.values())))
         base, ours, theirs = (blobs.get(stages.get(stage, ""), b"") for stage in (1, 2, 3))
         # one side's very text is what git leaves when no driver ran: nobody decided on that
-        if data is not None and self.request.side is None and data not in (ours, theirs):
+        is_decided = self.request.side is None or "" not in inside
+        if data is not None and is_decided and data not in (ours, theirs):
             with suppress(CorruptError, ConflictError):
                 return _State(path, parse(data, name))
         three = Three(name, base, ours, theirs)
@@ -152,21 +152,9 @@ class _Resolving:
         return _State(path, found.pointer, found.conflict, found.lacking)
 
     def _merge(self, three: Three) -> PointerMerge:
-        found = merge_pointers(self.looker.cache, three)
-        if found.lacking and self.request.fetch:
-            self._fetch(three)
-            found = merge_pointers(self.project.cache(), three)
-        return found
-
-    def _fetch(self, three: Three) -> None:
-        texts = {"base": three.base, "ours": three.ours, "theirs": three.theirs}
-        path = data_path(three.path)
-        named = [
-            Named(path, parse(text, three.path), revision=version)
-            for version, text in texts.items()
-            if text
-        ]
-        fetch_named(self.project, named, FetchRequest(), self.progress)
+        if self.request.fetch:
+            return merge_fetching(self.project, three, self.progress)
+        return merge_pointers(self.looker.cache, three)
 
     def _choose_all(self, state: _State) -> None:
         conflict = state.conflict

@@ -200,6 +200,8 @@ class _Fetch:
         if only is not None and (not entries or below_file):
             self.report.without_path.add((folder.wanted.oid, folder.wanted.inside))
             return
+        if folder.wanted.listings:
+            entries = [entry for entry in entries if entry.kind >= Kind.TREE]
         missing = self.cache.missing(
             {e.oid for e in entries if e.kind < Kind.TREE and e.oid not in self.asked}
         )

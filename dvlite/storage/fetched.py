@@ -10,7 +10,8 @@ from dvlite.storage.absent import Absent
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """An object to fetch. `inside` limits a tree to one path; `previous` is the oid that the
-    workspace had before, whose bytes are used instead of downloading the same again."""
+    workspace had before, whose bytes are used instead of downloading the same again; `listings`:
+    only the trees are wanted, not the files they name."""
 
     kind: str
     oid: bytes
@@ -19,6 +20,7 @@ class Wanted:
     label: str
     inside: bytes = b""
     previous: bytes | None = None
+    listings: bool = False
 
 
 @dataclass(slots=True)

@@ -103,6 +103,9 @@ KEYS: Mapping[str, Key] = {
         None,
         "bytes a second to and from a remote, on average: 500K, 20M (default: any)",
     ),
+    "core.merge_fetch": Key(
+        _truth, False, "fetch the listings that a merge of git needs", private=True
+    ),
     "core.id": Key(_text, None, "random id of the project, made by dvlite init"),
     "cache.dir": Key(_text, None, "folder of the cache (default: inside .git)", private=True),
     "cache.link": Key(

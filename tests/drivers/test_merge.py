@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Mapping
 
 import pytest
 
 from dvlite.ops.drivers import install_drivers
 from dvlite.project import Project
+from dvlite.storage.oid import hash_bytes
 from tests.drivers.conftest import git
 from tests.repositories import Repository
 
@@ -370,9 +372,9 @@ def test_criss_cross_merges_have_a_base(driven: Repository) -> None:
     }
 
 
-def test_listings_that_are_not_here_are_a_conflict_until_they_are_fetched(
-    driven: Repository,
-) -> None:
+@pytest.fixture
+def cloned(driven: Repository) -> Repository:
+    """A clone at `ours` with nothing of `theirs` in its cache."""
     branches(driven, OURS, THEIRS)
     for branch in ("base", "theirs", "ours"):
         driven.git("checkout", "--quiet", branch)
@@ -384,12 +386,56 @@ def test_listings_that_are_not_here_are_a_conflict_until_they_are_fetched(
     clone.git("branch", "theirs", "origin/theirs")
     install_drivers(Project.open(str(clone.path)))
     clone.dvlite("pull")
-    ran = git(clone, "merge", "-m", "merged", "theirs")
+    return clone
+
+
+def test_listings_that_are_not_here_are_a_conflict_until_they_are_fetched(
+    cloned: Repository,
+) -> None:
+    ran = git(cloned, "merge", "-m", "merged", "theirs")
     assert ran.code == 1 and "dvlite resolve --fetch data" in ran.err
-    assert "dvlite resolve --fetch" in clone.dvlite("resolve", "--ours", "data", code=6).err
-    clone.dvlite("resolve", "--fetch")
-    clone.commit("merged")
-    assert files(clone) == BOTH
+    assert "dvlite resolve --fetch" in cloned.dvlite("resolve", "--ours", "data", code=6).err
+    ran = cloned.dvlite("resolve", "--fetch")
+    assert "data: 3 files not in the cache yet: dvlite pull" in ran.err
+    cloned.commit("merged")
+    cloned.dvlite("pull")
+    assert files(cloned) == BOTH
+
+
+def test_listings_are_fetched_by_the_merge_itself_where_that_is_set(cloned: Repository) -> None:
+    cloned.dvlite("config", "--local", "core.merge_fetch", "true")
+    ran = git(cloned, "merge", "-m", "merged", "theirs")
+    assert ran.code == 0, ran.err
+    cache = Project.open(str(cloned.path)).cache()
+    assert not cache.has(hash_bytes(b"t")) and cache.has(hash_bytes(b"ours"))
+    cloned.dvlite("pull")
+    assert files(cloned) == BOTH
+
+
+def test_a_remote_that_is_away_leaves_the_conflict(cloned: Repository) -> None:
+    cloned.dvlite("config", "--local", "core.merge_fetch", "true")
+    cloned.store.rename(cloned.store.with_name("away"))
+    ran = git(cloned, "merge", "-m", "merged", "theirs")
+    assert ran.code == 1 and "listings cannot be fetched: " in ran.err
+    assert "dvlite resolve --fetch data" in ran.err
+    assert unmerged(cloned) == ["data.dvl"]
+
+
+def test_a_decision_that_was_broken_off_is_finished_by_the_next(driven: Repository) -> None:
+    changes = dict.fromkeys(("data/a", "data/b"), b"1")
+    branches(driven, changes, dict.fromkeys(changes, b"2"))
+    assert merge(driven) == 1
+    driven.dvlite("resolve", "--theirs", "data/a")
+    stages = driven.git("ls-files", "-u").encode()
+    driven.dvlite("resolve", "--ours", "data/b")
+    decided = driven.read("data.dvl")
+    # as kill -9 leaves it after the pointer is written and before git is told
+    command = ["git", "-C", str(driven.path), "update-index", "--index-info"]
+    subprocess.run(command, input=b"0 %040d\tdata.dvl\n" % 0 + stages, check=True)
+    assert unmerged(driven) == ["data.dvl"]
+    driven.dvlite("resolve", "--ours", "data/b")
+    assert not unmerged(driven) and driven.read("data.dvl") == decided
+    assert files(driven)["a"] == b"2" and files(driven)["b"] == b"1"
 
 
 GARBAGE = [
