@@ -329,6 +329,15 @@ def merge_text(ours: str, base: str, theirs: str, labels: Sequence[str], marker:
     return _start(words, None).returncode
 
 
+def diff_text(old: str, new: str) -> list[str]:
+    """How two files differ line by line, as git shows it, without the names."""
+    words = ["git", "diff", "--no-index", "--no-ext-diff", "--no-textconv", "--no-color"]
+    done = _start([*words, "--", old, new], None)
+    lines = done.stdout.decode("utf-8", "replace").split("\n")
+    first = next((at for at, line in enumerate(lines) if line[:2] in ("@@", "Bi")), len(lines))
+    return lines[first:-1]
+
+
 def colours_diff(folder: str) -> bool:
     """Whether git would colour differences in a terminal."""
     words = ["git", "-C", folder, "config", "--get-colorbool", "color.diff", "true"]

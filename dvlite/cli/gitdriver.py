@@ -114,7 +114,8 @@ def _diff(common: Common, words: Sequence[str]) -> None:
     found = show_change(words[0], files, common.directory, _cache_folder())
     coloured = _is_coloured(common)
     for text, colour in _raw_lines(found) if found.raw is not None else _change_lines(found, words):
-        styled = click.style(text, fg=colour, bold=colour == "bold") if coloured else text
+        style = {"bold": True} if colour == "bold" else {"fg": colour}
+        styled = click.style(text, **style) if coloured else text
         click.echo(styled, color=coloured)
 
 
@@ -133,7 +134,7 @@ def _change_lines(found: ShownChange, words: Sequence[str]) -> Iterator[tuple[st
     from dvlite.cli.diff import COLOURS, line, summary
 
     new_path = words[7] if len(words) > 7 else words[0]
-    yield f"diff --dvlite {name('a/' + words[0])} {name('b/' + new_path)}", None
+    yield f"diff --dvlite {name('a/' + words[0])} {name('b/' + new_path)}", "bold"
     yield f"{name(found.path)}: {_pointer(found.old)} -> {_pointer(found.new)}", None
     comparison = found.comparison
     for item in comparison.differences[:_LISTED]:
@@ -173,12 +174,10 @@ def _table_change(change: TableChange | None) -> Iterator[str]:
 
 def _raw_lines(found: ShownChange) -> Iterator[tuple[str, str | None]]:
     """What is no pointer, as git would show it."""
-    from difflib import unified_diff
-
-    assert found.raw is not None
-    old, new = (text.decode("utf-8", "replace").splitlines() for text in found.raw)
     path = name(found.path + ".dvl")
-    for text in unified_diff(old, new, f"a/{path}", f"b/{path}", lineterm=""):
+    yield f"--- a/{path}", "bold"
+    yield f"+++ b/{path}", "bold"
+    for text in found.raw or ():
         yield plain(text), {"+": "green", "-": "red", "@": "cyan"}.get(text[:1])
 
 

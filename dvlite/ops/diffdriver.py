@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dvlite.errors import ConflictError, CorruptError, DvliteError, MissingError
+from dvlite.gitrepo import diff_text
 from dvlite.ops.looking import entry_of
 from dvlite.ops.mergedriver import open_cache
 from dvlite.ops.tables import (
@@ -63,14 +64,14 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class ShownChange:
-    """Two versions of a pointer. `raw`: one is no pointer, and these are their bytes."""
+    """Two versions of a pointer. `raw`: one is no pointer, and they differ so as text."""
 
     path: str
     old: Pointer | None
     new: Pointer | None
     comparison: Comparison = _NOTHING
     tables: Mapping[bytes, TableChange | None] = field(default_factory=dict)
-    raw: tuple[bytes, bytes] | None = None
+    raw: tuple[str, ...] | None = None
 
 
 # -- two versions ----------------------------------------------------------------------------------
@@ -85,7 +86,7 @@ def show_change(
     try:
         old, new = (parse(text, path) if text else None for text in texts)
     except (CorruptError, ConflictError):
-        return ShownChange(name, None, None, raw=texts)
+        return ShownChange(name, None, None, raw=tuple(diff_text(*files)))
     cache = open_cache(folder, path, cache_folder)
     before, after = (
         {} if one is None else {os.fsencode(name): entry_of(one)} for one in (old, new)
@@ -93,7 +94,7 @@ def show_change(
     try:
         found = compare(Readers(cache.read_tree, cache.read_tree), before, after)
     except CorruptError:
-        return ShownChange(name, old, new, raw=texts)
+        return ShownChange(name, old, new, raw=tuple(diff_text(*files)))
     return ShownChange(name, old, new, found, _tables(cache, found))
 
 
@@ -136,6 +137,9 @@ def _read_table(cache: Cache, path: bytes, entry: Entry) -> Table | None:
 def show(file: str, folder: str, cache_folder: str | None = None) -> Shown:
     """What the pointer in a file names. git gives it a temporary name that ends like its own."""
     data = _read(file)
+    if len(data) > MAX_POINTER_BYTES:  # somebody else's file that ends so
+        with open(file, "rb") as stream:
+            return Shown(stream.read())
     try:
         cache = open_cache(folder, cache_folder=cache_folder)
         pointer = parse(data, file)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -185,6 +187,28 @@ def test_what_is_no_pointer_is_shown_as_it_is(driven: Repository, garbage: bytes
         ran = git(driven, *words)
         assert ran.code == 0 and "Traceback" not in ran.err and "fatal" not in ran.err
     assert "\x1b" not in driven.git("diff", "HEAD~1")
+
+
+def test_large_files_of_others_that_end_so_are_shown_whole(driven: Repository) -> None:
+    lines = b"".join(b"%d\n" % number for number in range(100_000))
+    driven.write({"notes.dvl": lines})
+    driven.git("add", "--force", "notes.dvl")
+    driven.commit()
+    driven.write({"notes.dvl": lines + b"last\n"})
+    assert driven.git("diff").splitlines()[-1] == "+last"
+    driven.commit()
+    assert driven.git("show").splitlines()[-1] == "+last"
+
+
+def test_showing_imports_nothing_heavy(changed: Repository) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "dvlite", "git-driver", "textconv"]
+    done = subprocess.run(
+        [*command, "data.dvl"], cwd=changed.path, capture_output=True, text=True, check=True
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    assert "blake3" in imported
+    assert not imported & {"git", "rich", "fsspec", "numpy", "pyarrow", "obstore", "asyncio"}
 
 
 def test_git_shows_pointers_when_dvlite_is_gone(changed: Repository, tmp_path: Path) -> None:

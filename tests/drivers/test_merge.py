@@ -421,6 +421,35 @@ def test_a_remote_that_is_away_leaves_the_conflict(cloned: Repository) -> None:
     assert unmerged(cloned) == ["data.dvl"]
 
 
+@pytest.mark.parametrize("side", ["ours", "theirs"])
+def test_a_conflict_that_was_committed_can_still_be_decided(driven: Repository, side: str) -> None:
+    base = {**FIVE, "model": b"base"}
+    branches(driven, {"data/a": b"1", "model": b"1"}, {"data/a": b"2", "model": b"2"}, base)
+    assert merge(driven) == 1
+    driven.commit("conflicts and all")
+    assert not unmerged(driven)
+    assert len(driven.dvlite("resolve", code=1).out.splitlines()) == 2
+    driven.dvlite("resolve", f"--{side}", ".")
+    chosen = b"1" if side == "ours" else b"2"
+    assert driven.read("data/a") == chosen and driven.read("model") == chosen
+    assert not driven.git("diff")
+
+
+def test_git_remembers_how_it_was_decided(driven: Repository) -> None:
+    driven.git("config", "rerere.enabled", "true")
+    branches(driven, {**OURS, "data/sub/d": b"1"}, {**THEIRS, "data/sub/d": b"2"})
+    before = driven.git("rev-parse", "HEAD").strip()
+    assert merge(driven) == 1
+    driven.dvlite("resolve", "--theirs", "data")
+    driven.commit()
+    driven.git("reset", "--quiet", "--hard", before)
+    ran = git(driven, "merge", "theirs")
+    assert ran.code == 1 and "using previous resolution" in ran.out + ran.err
+    driven.dvlite("resolve", "data")
+    driven.commit()
+    assert files(driven) == {**BOTH, "sub/d": b"2"}
+
+
 def test_a_decision_that_was_broken_off_is_finished_by_the_next(driven: Repository) -> None:
     changes = dict.fromkeys(("data/a", "data/b"), b"1")
     branches(driven, changes, dict.fromkeys(changes, b"2"))
