@@ -548,6 +548,22 @@ def test_a_project_in_a_folder_of_the_repository(driven: Repository) -> None:
     assert files(inner) == {**BOTH, "sub/d": b"2"}
 
 
+def test_in_another_work_tree_of_the_repository_and_from_a_folder_of_it(
+    driven: Repository,
+) -> None:
+    branches(driven, {**OURS, "data/sub/d": b"1"}, {**THEIRS, "data/sub/d": b"2"})
+    driven.git("checkout", "--quiet", "base")
+    driven.git("worktree", "add", "--quiet", str(driven.path.parent / "other"), "ours")
+    other = Repository(driven.path.parent / "other", driven.store)
+    other.dvlite("checkout")
+    (other.path / "code").mkdir()
+    assert git(other, "-C", "code", "merge", "theirs").code == 1
+    assert other.dvlite("resolve", code=1).out == "conflict   data/sub/d\n"
+    other.dvlite("-C", "data/sub", "resolve", "--theirs", "d")
+    other.commit()
+    assert files(other) == {**BOTH, "sub/d": b"2"}
+
+
 def test_many_files_added_on_both_sides_of_a_large_folder(driven: Repository) -> None:
     """A folder of more than 65,536 entries would be cut: see tests of trees; here, that 1,000
     and 1,000 are merged, and none is lost."""
