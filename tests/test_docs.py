@@ -119,6 +119,7 @@ def test_every_field_of_json_is_on_the_page(repository: Repository) -> None:
     see("remote", "copy", "store", "./copy", of=2)
     see("pull")
     see("reproduce", "HEAD~1")
+    see("get", "HEAD:model", "-o", "got")
     see("resolve")
     see("mv", "model", "moved")
     see("rm", "moved")

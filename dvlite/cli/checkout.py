@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dvlite.cli.options import Common, common, dry_run_option, json_option, paths_argument
+from dvlite.cli.options import (
+    Common,
+    bisect_option,
+    common,
+    dry_run_option,
+    json_option,
+    paths_argument,
+)
 from dvlite.cli.output import count, emit_json, json_path, name, note, say, showing, size, warn
 
 if TYPE_CHECKING:
@@ -26,8 +33,10 @@ _WORDS = {"make": "new", "change": "updated", "replace": "replaced", "remove": "
     is_flag=True,
     help="Keep edits of files that the pointers say nothing new about.",
 )
+@click.option("--rev", "revision", metavar="REV", help="PATHs and their pointers as at REV.")
 @click.option("--relink", is_flag=True, help="Make linked files anew, as cache.link says.")
 @click.option("--recover", metavar="ID", help="Bring back what --force discarded.")
+@bisect_option
 @dry_run_option
 @json_option
 @common
@@ -36,6 +45,7 @@ def command(
     paths: tuple[str, ...],
     force: bool,
     keep_edits: bool,
+    revision: str | None,
     relink: bool,
     recover: str | None,
     dry_run: bool,
@@ -45,11 +55,14 @@ def command(
 
     Files that you changed and did not add stop it, and nothing is done: dvlite add takes them
     up, --keep-edits leaves them where the pointers say nothing new, --force discards them.
+    With --rev, PATHs become what they were at a commit: their data, their pointers, and what git
+    has staged of these, as with git checkout REV -- PATH.
 
     \b
     Examples:
       git checkout v1.0 && dvlite checkout    the data of a tag
       dvlite checkout images                  only this path
+      dvlite checkout --rev v1.0 images       this path as it was then
       dvlite checkout --force model.pt        throw my changes away
     """
     from dvlite.errors import UsageError
@@ -57,6 +70,11 @@ def command(
 
     if force and keep_edits:
         raise UsageError("--force and --keep-edits exclude each other")
+    if revision is not None and (keep_edits or relink or recover is not None or not paths):
+        raise UsageError(
+            "--rev needs paths, and goes with --force and --dry-run alone",
+            "all of a commit: git checkout REV && dvlite checkout; elsewhere: dvlite reproduce",
+        )
     project = common.project()
     chosen = common.paths(project, paths)
     with showing(common.quiet) as progress:
@@ -71,7 +89,14 @@ def command(
             report = make_anew(project, chosen, dry_run, progress)
             say(f"{count(report.files, 'file')} made anew as {report.link}, {size(report.size)}")
             return
-        result = checkout(project, CheckoutRequest(chosen, force, keep_edits, dry_run), progress)
+        if revision is not None:
+            from dvlite.ops.checkoutrev import RevisionRequest, checkout_revision
+
+            request = RevisionRequest(revision, chosen, force, dry_run)
+            result = checkout_revision(project, request, progress)
+        else:
+            what = CheckoutRequest(chosen, force, keep_edits, dry_run)
+            result = checkout(project, what, progress)
     if as_json:
         emit_json(to_json(result))
     elif not common.quiet:

@@ -20,7 +20,7 @@ from typing import NoReturn
 import click
 
 from dvlite._version import VERSION
-from dvlite.errors import DvliteError
+from dvlite.errors import CorruptError, DvliteError, MissingError
 
 # verb -> (module in dvlite.cli, the one line that help shows; it is checked against the command)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "log": ("log", "Show the commits that changed data."),
     "du": ("du", "Show the space that data takes, and what was saved."),
     "checkout": ("checkout", "Make the workspace match the pointers."),
+    "get": ("get", "Get a file or folder at any revision, without a checkout."),
     "resolve": ("resolve", "Decide what git could not merge."),
     "rm": ("rm", "Stop tracking files and folders."),
     "mv": ("mv", "Move or rename tracked data with its pointer."),
@@ -147,6 +148,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         except BaseException as error:
             interrupted = isinstance(error.__cause__ or error, KeyboardInterrupt)  # click's Abort
             code = _report(error)
+            if "--bisect" in (sys.argv[1:] if arguments is None else arguments):
+                code = _for_bisect(code)
     if interrupted:  # not waiting for requests that threads still make
         os._exit(130)
     sys.exit(code if isinstance(code, int) else 0)
@@ -215,6 +218,14 @@ def _report(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):
         return _leave_quietly()
     return _report_system(error)
+
+
+def _for_bisect(code: int) -> int:
+    """An error's code for `git bisect run`, which takes 1 to 124 for the answer "bad", 125 for
+    "cannot be tested", and stops at 128 and above."""
+    if code in (0, 130):
+        return code
+    return 125 if code in (MissingError.exit_code, CorruptError.exit_code) else 128
 
 
 def _report_usage(error: click.ClickException) -> int:

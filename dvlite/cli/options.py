@@ -83,6 +83,13 @@ jobs_option = click.option(
     metavar="N",
     help="Transfers at the same time (default: the setting core.jobs, 4).",
 )
+# What it does is main's: it also counts where an error comes before any command runs.
+bisect_option = click.option(
+    "--bisect",
+    is_flag=True,
+    expose_value=False,
+    help="Errors end with codes for git bisect run: 125 where data is missing, else 128.",
+)
 paths_argument = click.argument("paths", nargs=-1, type=click.Path(), metavar="[PATH]...")
 yes_option = click.option("-y", "--yes", is_flag=True, help="Answer questions with yes.")
 

@@ -6,6 +6,7 @@ import click
 
 from dvlite.cli.options import (
     Common,
+    bisect_option,
     common,
     dry_run_option,
     jobs_of,
@@ -29,6 +30,7 @@ from dvlite.cli.output import emit_json, json_path, say, size, transferring
 )
 @jobs_option
 @click.option("-f", "--force", is_flag=True, help="Discard edits (they are kept in the cache).")
+@bisect_option
 @dry_run_option
 @json_option
 @common

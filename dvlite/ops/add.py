@@ -291,8 +291,8 @@ def _check_new(project: Project, pointers: Mapping[str, Pointer], path: str) -> 
         )
     _check_there(project, path)
     check_trackable(path)
-    _check_pointers(pointers, path)
-    _check_git(project, path)
+    check_pointers(pointers, path)
+    check_git(project, path)
 
 
 def _check_there(project: Project, path: str) -> None:
@@ -313,7 +313,12 @@ def _check_there(project: Project, path: str) -> None:
         )
 
 
-def _check_pointers(pointers: Mapping[str, Pointer], path: str) -> None:
+def check_pointers(pointers: Mapping[str, Pointer], path: str) -> None:
+    """Refuses a path that holds tracked ones, or has the name of one on other systems.
+
+    Raises:
+        PathError: with what to do instead.
+    """
     inside = [other for other in pointers if other.startswith(path + "/")]
     if inside:
         raise PathError(
@@ -329,7 +334,12 @@ def _check_pointers(pointers: Mapping[str, Pointer], path: str) -> None:
             )
 
 
-def _check_git(project: Project, path: str) -> None:
+def check_git(project: Project, path: str) -> None:
+    """Refuses a path that git tracks.
+
+    Raises:
+        PathError: with what to do instead.
+    """
     tracked = project.repo.tracked([project.to_git(path)])
     if not tracked:
         return

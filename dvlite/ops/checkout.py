@@ -74,7 +74,7 @@ def checkout(
         for path, target in targets.items():
             plan_path(looker, path, target, base, rule, result)
         if not request.force:
-            _refuse_lost(result.steps)
+            refuse_lost(result.steps)
         if request.dry_run:
             return result
         if result.steps:
@@ -155,7 +155,12 @@ def _count_missing(looker: Looker, target: Pointer | None) -> int:
     return sum(entry.files for entry in missing) or 1
 
 
-def _refuse_lost(steps: list[Step]) -> None:
+def refuse_lost(steps: list[Step]) -> None:
+    """Stops before edits are lost.
+
+    Raises:
+        ConflictError: naming them.
+    """
     lost = [
         os.path.join(step.path, os.fsdecode(inside)) if inside else step.path
         for step in steps

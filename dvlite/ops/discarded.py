@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dvlite.errors import ConflictError, MissingError
@@ -44,12 +44,27 @@ def discard(project: Project, paths: Sequence[str]) -> list[Discarded]:
                     writer.add(oid, data, RowKind.TREE)
         name = here.pointer.oid.hex()[:_ID_DIGITS]
         kept.append(Discarded(name, path, here.pointer, int(time.time())))
+    _write_down(project, kept)
+    return kept
+
+
+def remember(project: Project, pointers: Mapping[str, Pointer]) -> list[Discarded]:
+    """Writes down pointers that nothing may name any more, but whose data the cache has."""
+    now = int(time.time())
+    kept = [
+        Discarded(pointer.oid.hex()[:_ID_DIGITS], path, pointer, now)
+        for path, pointer in pointers.items()
+    ]
+    _write_down(project, kept)
+    return kept
+
+
+def _write_down(project: Project, kept: Sequence[Discarded]) -> None:
     if kept:
         with open(_file(project), "a", encoding="ascii") as stream:
             stream.writelines(_render(one) for one in kept)
             stream.flush()
             os.fsync(stream.fileno())
-    return kept
 
 
 def listed(project: Project) -> list[Discarded]:

@@ -207,6 +207,13 @@ def entry_of(pointer: Pointer) -> Entry:
     return Entry(b"", Kind.EXEC if pointer.executable else Kind.FILE, pointer.oid, pointer.size)
 
 
+def pointer_of(entry: Entry) -> Pointer:
+    """The inverse of `entry_of`."""
+    if entry.kind == Kind.TREE:
+        return Pointer("tree", entry.oid, entry.size, entry.files)
+    return Pointer("file", entry.oid, entry.size, 1, entry.kind == Kind.EXEC)
+
+
 def _is_news(index: StatIndex, snapshot: Snapshot) -> bool:
     return len(index.blocks) != len(snapshot.blocks) or any(
         index.blocks.get(path) is not block for path, block in snapshot.blocks.items()

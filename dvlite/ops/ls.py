@@ -70,8 +70,8 @@ def ls(project: Project, targets: Sequence[Target], recursive: bool = False) -> 
     return LsResult(tuple(listings), tuple(reasons))
 
 
-def parse_target(project: Project, word: str, started_in: str) -> Target:
-    """What `REV:PATH` or `PATH` means; paths count from `started_in`.
+def parse_target(project: Project, word: str, started_in: str, verb: str = "ls") -> Target:
+    """What `REV:PATH` or `PATH` means; paths count from `started_in`. `verb`: for hints.
 
     Raises:
         PathError: it could mean both, or a path outside the project.
@@ -85,7 +85,7 @@ def parse_target(project: Project, word: str, started_in: str) -> Target:
     if os.path.lexists(path) or os.path.lexists(pointer_path(path)):
         raise PathError(
             f"{word} is a path, and could be {rest or 'everything'} at the revision {revision}",
-            f"say which: dvlite ls ./{word}, or dvlite ls --rev {revision} {rest}",
+            f"say which: dvlite {verb} ./{word}, or dvlite {verb} --rev {revision} {rest}",
         )
     return Target(project.relative(os.path.join(started_in, rest)) if rest else "", revision)
 
