@@ -116,6 +116,11 @@ class GitRepo:
             found += _split(self._run("--literal-pathspecs", "ls-files", "-z", "--", *batch))
         return found
 
+    def changed(self, paths: Sequence[str]) -> list[str]:
+        """Those of `paths` that differ from the last commit."""
+        words = ["--literal-pathspecs", "diff", "--no-ext-diff", "--name-only", "-z", "HEAD", "--"]
+        return [one for batch in _batches(paths) for one in _split(self._run(*words, *batch))]
+
     def ignored(self, paths: Iterable[str]) -> set[str]:
         """Those of `paths` that git ignores (a folder's path ends with `/`)."""
         # in front of a name that begins with a colon, as `:(top)` does, it keeps it a name
@@ -205,7 +210,13 @@ class GitRepo:
 
     # -- content of commits ------------------------------------------------------------------------
 
-    def files_at(self, commit: str, suffix: str, folder: str = "") -> dict[str, bytes]:
+    def files_at(
+        self,
+        commit: str,
+        suffix: str | tuple[str, ...],
+        folder: str = "",
+        most_bytes: int = MAX_BLOB_BYTES,
+    ) -> dict[str, bytes]:
         """Path -> content of the files at a commit, below `folder`, that end with `suffix`."""
         words = ["--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", commit]
         listed = self._run(*words, *(["--", folder + "/"] if folder else []))
@@ -215,7 +226,13 @@ class GitRepo:
             blob, _, path = rest.partition(" ")[2].partition("\t")
             if path.endswith(suffix) and mode.startswith("100"):
                 blobs.setdefault(blob, []).append(path)
-        return {path: data for blob, data in self.read_blobs(blobs) for path in blobs[blob]}
+        found = self.read_blobs(blobs, most_bytes)
+        return {path: data for blob, data in found for path in blobs[blob]}
+
+    def paths_at(self, commit: str, folder: str = "") -> set[str]:
+        """All files of a commit, below `folder`."""
+        words = ["--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", "--name-only", commit]
+        return set(_split(self._run(*words, *(["--", folder + "/"] if folder else []))))
 
     def read_file(self, commit: str, path: str) -> bytes | None:
         """One small file at a commit; None when it is not there."""
@@ -225,8 +242,10 @@ class GitRepo:
         blob = done.stdout.decode("ascii").strip()
         return next((data for _, data in self.read_blobs([blob])), None)
 
-    def read_blobs(self, blobs: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """The content of these blobs, each cut off after `MAX_BLOB_BYTES` + 1 bytes."""
+    def read_blobs(
+        self, blobs: Iterable[str], most_bytes: int = MAX_BLOB_BYTES
+    ) -> Iterator[tuple[str, bytes]]:
+        """The content of these blobs, each cut off after `most_bytes` + 1 bytes."""
         with subprocess.Popen(
             self._command(["cat-file", "--batch"]),
             stdin=subprocess.PIPE,
@@ -240,9 +259,9 @@ class GitRepo:
                 process.stdin.flush()
                 head = process.stdout.readline().split()
                 if len(head) == 3 and head[1] == b"blob":
-                    yield blob, _read_capped(process.stdout, int(head[2]))
+                    yield blob, _read_capped(process.stdout, int(head[2]), most_bytes)
                 elif len(head) == 3:
-                    _read_capped(process.stdout, int(head[2]))
+                    _read_capped(process.stdout, int(head[2]), 0)
 
     def pointer_changes(
         self, tips: Sequence[str], known: Sequence[str], suffix: str, folder: str = ""
@@ -436,10 +455,10 @@ def _blob(text: str) -> str | None:
     return None if not text.strip("0") else text
 
 
-def _read_capped(stream: object, size: int) -> bytes:
+def _read_capped(stream: object, size: int, most: int) -> bytes:
     """Reads a blob and its newline; keeps only the beginning of a large one."""
     read = stream.read  # type: ignore[attr-defined]
-    data: bytes = read(min(size, MAX_BLOB_BYTES + 1))
+    data: bytes = read(min(size, most + 1))
     left = size - len(data)
     while left > 0:
         left -= len(read(min(left, 1 << 20))) or left

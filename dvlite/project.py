@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from dvlite.atomic import write_lock
@@ -18,6 +18,7 @@ from dvlite.gitrepo import GitRepo
 from dvlite.storage.cache import Cache
 from dvlite.storage.oid import hash_bytes
 from dvlite.workspace import base as base_file
+from dvlite.workspace import imported
 from dvlite.workspace.base import Base, quote
 from dvlite.workspace.config import FILE, Config, is_local
 from dvlite.workspace.config import load as load_config
@@ -28,6 +29,8 @@ from dvlite.workspace.pointer import (
     check_trackable,
     data_path,
     parse,
+    pointer_path,
+    render,
 )
 
 
@@ -55,12 +58,15 @@ class Project:
         return Project.at(repo, root, cache_folder)
 
     @staticmethod
-    def at(repo: GitRepo, root: str, cache_folder: str | None = None) -> Project:
-        """The project at `root`, a folder of the repository's work tree."""
+    def at(
+        repo: GitRepo, root: str, cache_folder: str | None = None, config: Config | None = None
+    ) -> Project:
+        """The project at `root`, a folder of the repository's work tree; `config`: instead of
+        its own settings, where it has none."""
         inside = os.path.relpath(root, os.path.realpath(repo.top))
         name = "top" if inside == "." else "p-" + _short_name(inside)
         shared = os.path.join(repo.common_dir, "dvlite")
-        config = load_config(root, os.path.join(shared, "config.toml"))
+        config = config or load_config(root, os.path.join(shared, "config.toml"))
         chosen = cache_folder or config.text("cache.dir") or os.path.join(shared, "cache")
         return Project(
             root,
@@ -147,10 +153,36 @@ class Project:
             return parse(stream.read(MAX_POINTER_BYTES + 1), path)
 
     def pointers_at(self, commit: str) -> dict[str, bytes]:
-        """Pointer path -> unparsed content, at a commit."""
+        """Pointer path -> unparsed content, at a commit; of commits from before an import, what the
+        mapping of old names makes of the other tool's files."""
         prefix = self.to_git("")
         found = self.repo.files_at(commit, SUFFIX, prefix)
+        if not found and self.is_before_import(commit):
+            return {
+                pointer_path(path): render(pointer)
+                for path, pointer in self._imported_at(commit).items()
+            }
         return {self.from_git(path): data for path, data in found.items()}
+
+    def is_before_import(self, commit: str) -> bool:
+        """Whether a commit has no project yet, and there is a mapping of old names."""
+        if not os.path.lexists(os.path.join(self.root, imported.FILE)):
+            return False
+        return self.repo.read_file(commit, self.to_git(FILE)) is None
+
+    def _imported_at(self, commit: str) -> dict[str, Pointer]:
+        """What files of other tools name at a commit, as far as the mapping knows it."""
+        from dvlite.workspace import dvcfiles, yamltext  # only who looks so far back pays for YAML
+
+        suffixes = (dvcfiles.SUFFIX, dvcfiles.LOCKFILE)
+        files = self.repo.files_at(commit, suffixes, self.to_git(""), yamltext.MAX_BYTES)
+        outs = []
+        for path, data in files.items():
+            with suppress(CorruptError):  # the import has said so
+                outs += dvcfiles.read_any(data, self.from_git(path))
+        found = imported.pointers_of_outs(imported.load(self.root), outs)
+        in_git = self.repo.paths_at(commit, self.to_git("")) if found else set()
+        return {path: one for path, one in found.items() if self.to_git(path) not in in_git}
 
     # -- the parts ---------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from tests.repositories import Repository
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 EVERYWHERE = {"--directory", "-C", "-q", "--quiet", "-v", "--verbose", "-h", "--help"}
+_MD5 = "d41d8cd98f00b204e9800998ecf8427e"  # of nothing
 HEAVY = {"blake3", "zstandard", "git", "rich", "fsspec", "numpy", "tomlkit"}
 
 
@@ -122,6 +123,10 @@ def test_every_field_of_json_is_on_the_page(repository: Repository) -> None:
     see("get", "HEAD:model", "-o", "got")
     see("resolve")
     see("mv", "model", "moved")
+    repository.write({".dvc/config": b"['remote \"far\"']\nurl = s3://bucket\n"})
+    repository.write({".dvc/cache/" + _MD5[:2] + "/" + _MD5[2:]: b"", "old": b""})
+    repository.write({"old.dvc": f"outs:\n- md5: {_MD5}\n  path: old\n".encode()})
+    see("import-dvc", "--history", "--remove-old")
     see("rm", "moved")
 
     has = {path for path, one in EVERY.items() if any("--json" in o.opts for o in options(one))}

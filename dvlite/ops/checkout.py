@@ -64,11 +64,22 @@ def checkout(
         ConflictError: edits would be lost; nothing has changed then.
         PathError: a path that no pointer tracks. StorageError: not enough space.
     """
+    return checkout_pointers(project, None, request, progress)
+
+
+def checkout_pointers(
+    project: Project,
+    pointers: Mapping[str, Pointer] | None,
+    request: CheckoutRequest,
+    progress: Progress = silent,
+) -> CheckoutResult:
+    """As `checkout`, for these pointers; None: those of the work tree."""
     with project.lock():
         clear_scratch(project)
         base = project.base()
         looker = Looker(project, progress)
-        targets = _targets(project, request.paths, base)
+        known = project.pointers() if pointers is None else pointers
+        targets = _targets(known, request.paths, base)
         rule = Rule(request.force, request.keep_edits)
         result = CheckoutResult()
         for path, target in targets.items():
@@ -99,9 +110,10 @@ def bring_in_step(
     return updated
 
 
-def _targets(project: Project, paths: tuple[str, ...], base: Base) -> dict[str, Pointer | None]:
+def _targets(
+    pointers: Mapping[str, Pointer], paths: tuple[str, ...], base: Base
+) -> dict[str, Pointer | None]:
     """Data path -> pointer; None where the pointer is gone but its data may still be here."""
-    pointers = project.pointers()
     targets: dict[str, Pointer | None] = dict(pointers)
     for path in base.entries:
         targets.setdefault(path, None)

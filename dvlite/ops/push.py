@@ -17,7 +17,15 @@ from dvlite.ops.remotes import (
     record_contact,
     remember_url,
 )
-from dvlite.ops.roots import Named, Roots, Selection, add_unpublished, select, to_roots
+from dvlite.ops.roots import (
+    Named,
+    Roots,
+    Selection,
+    add_imported,
+    add_unpublished,
+    select,
+    to_roots,
+)
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.absent import Absent
@@ -129,6 +137,7 @@ def _collect(project: Project, selection: Selection) -> Roots:
     roots = select(project, selection)
     if not selection.of_history:
         add_unpublished(project, roots, selection.paths)
+        add_imported(project, roots, selection.paths)
     return roots
 
 

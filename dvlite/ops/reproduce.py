@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 from dvlite.errors import ConflictError, CorruptError, PathError, ProjectError
 from dvlite.gitrepo import Commit, GitRepo
-from dvlite.ops.checkout import CheckoutRequest, CheckoutResult, checkout
+from dvlite.ops.checkout import CheckoutRequest, CheckoutResult, checkout, checkout_pointers
 from dvlite.ops.fetch import FetchRequest, FetchResult, fetch_named, to_fetch
 from dvlite.ops.looking import Looker
 from dvlite.ops.roots import Selection
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.workspace.config import FILE
-from dvlite.workspace.pointer import Pointer
+from dvlite.workspace.pointer import Pointer, data_path, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,8 @@ def reproduce(
     """
     repo = project.repo
     commit = repo.resolve(request.revision)
-    if repo.read_file(commit, project.to_git(FILE)) is None:
+    has_project = repo.read_file(commit, project.to_git(FILE)) is not None
+    if not has_project and not project.pointers_at(commit):
         raise ProjectError(
             f"the commit {request.revision} has no dvlite project at this place",
             f"look at it with git: git show --stat {repo.short(commit)}",
@@ -108,12 +109,22 @@ def _fetch(
 def _restore(
     project: Project, request: ReproduceRequest, result: ReproduceResult, progress: Progress
 ) -> None:
+    commit = result.commit.hash
+    is_old = project.is_before_import(commit)
     there = Project.at(
         GitRepo.discover(result.folder),
         os.path.join(result.folder, project.to_git("")).rstrip("/"),
         project.cache_folder,
+        project.config if is_old else None,
     )
-    result.checked_out = checkout(there, CheckoutRequest(request.paths), progress)
+    what = CheckoutRequest(request.paths)
+    if is_old:
+        old = {
+            data_path(path): parse(data, path) for path, data in project.pointers_at(commit).items()
+        }
+        result.checked_out = checkout_pointers(there, old, what, progress)
+    else:
+        result.checked_out = checkout(there, what, progress)
     looker = Looker(there, progress, forget=True, phase="verifying files")
     for step in result.checked_out.steps:
         if step.target is None:

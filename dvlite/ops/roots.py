@@ -13,6 +13,7 @@ from dvlite.errors import DvliteError, PathError
 from dvlite.project import Project
 from dvlite.storage.fetched import Wanted
 from dvlite.storage.push import Root
+from dvlite.workspace import imported
 from dvlite.workspace.base import Base
 from dvlite.workspace.pointer import SUFFIX, Pointer, check_trackable, covering, data_path, parse
 
@@ -78,8 +79,17 @@ def select(project: Project, selection: Selection) -> Roots:
         chosen = _at_paths(pointers, selection.paths, strict=False)
         roots.current += [_of_revision(named, project.repo.short(commit)) for named in chosen]
     if selection.all_commits:
-        roots.older = list(_of_commits(project, _all_tips(project), [], selection.paths, roots))
+        roots.older = list(_of_commits(project, all_tips(project), [], selection.paths, roots))
+        add_imported(project, roots, selection.paths)
     return roots
+
+
+def add_imported(project: Project, roots: Roots, paths: Sequence[str]) -> None:
+    """Adds what stands for another tool's content in old commits (by no path, so with none)."""
+    if paths and "" not in paths:
+        return
+    for name, pointer in imported.load(project.root).items():
+        roots.older.append(Named(name, pointer, revision="imported"))
 
 
 def add_unpublished(project: Project, roots: Roots, paths: Sequence[str]) -> None:
@@ -156,7 +166,7 @@ def _tips(project: Project, selection: Selection) -> list[str]:
     return tips
 
 
-def _all_tips(project: Project) -> list[str]:
+def all_tips(project: Project) -> list[str]:
     """Where all history that this clone has begins, a detached HEAD included."""
     repo, head = project.repo, project.repo.head()
     tips = (repo.branches(), repo.remote_branches(), repo.tags())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from dvlite.atomic import publish
 from dvlite.errors import PathError
@@ -31,6 +31,18 @@ def unignore(folder: str, names: Iterable[str]) -> str | None:
     """The inverse of `ignore`; an empty block goes, and an empty file with it."""
     dropped = {_pattern(name) for name in names}
     return _edit(os.path.join(folder, ".gitignore"), lambda lines: lines - dropped)
+
+
+def take_over(folder: str, names: Collection[str]) -> str | None:
+    """As `ignore`; lines outside the block that ignore exactly these names go, as they are in it
+    now."""
+    wanted = {_pattern(name) for name in names}
+    plain = wanted | {b"/" + os.fsencode(name) for name in names}
+    return _edit(
+        os.path.join(folder, ".gitignore"),
+        lambda lines: lines | wanted,
+        lambda line: line.rstrip(b"\r\n") not in plain,
+    )
 
 
 def merge_by_union(folder: str) -> str | None:
@@ -67,9 +79,15 @@ def _pattern(name: str) -> bytes:
     return bytes(escaped)
 
 
-def _edit(path: str, change: Callable[[set[bytes]], set[bytes]]) -> str | None:
+def _edit(
+    path: str,
+    change: Callable[[set[bytes]], set[bytes]],
+    stays: Callable[[bytes], bool] = bool,
+) -> str | None:
+    """`stays`: which of the user's own lines do."""
     before = _read(path)
     outside, inside = _split(before)
+    outside = b"".join(line for line in outside.splitlines(keepends=True) if stays(line))
     lines = change(set(inside))
     after = outside
     if lines:
