@@ -116,11 +116,6 @@ class GitRepo:
             found += _split(self._run("--literal-pathspecs", "ls-files", "-z", "--", *batch))
         return found
 
-    def changed(self, paths: Sequence[str]) -> list[str]:
-        """Those of `paths` that differ from the last commit."""
-        words = ["--literal-pathspecs", "diff", "--no-ext-diff", "--name-only", "-z", "HEAD", "--"]
-        return [one for batch in _batches(paths) for one in _split(self._run(*words, *batch))]
-
     def ignored(self, paths: Iterable[str]) -> set[str]:
         """Those of `paths` that git ignores (a folder's path ends with `/`)."""
         # in front of a name that begins with a colon, as `:(top)` does, it keeps it a name
@@ -229,11 +224,6 @@ class GitRepo:
         found = self.read_blobs(blobs, most_bytes)
         return {path: data for blob, data in found for path in blobs[blob]}
 
-    def paths_at(self, commit: str, folder: str = "") -> set[str]:
-        """All files of a commit, below `folder`."""
-        words = ["--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", "--name-only", commit]
-        return set(_split(self._run(*words, *(["--", folder + "/"] if folder else []))))
-
     def read_file(self, commit: str, path: str) -> bytes | None:
         """One small file at a commit; None when it is not there."""
         done = self._start(["rev-parse", "--verify", "--quiet", f"{commit}:{path}"], None)
@@ -291,7 +281,11 @@ class GitRepo:
     def add_worktree(self, folder: str, commit: str) -> None:
         """A new work tree at `folder` with `commit` checked out; no hook is run."""
         words = ["-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "--detach"]
-        self._run(*words, "--", folder, commit)
+        # git-lfs would ask its server for content, which is ours to bring
+        environment = {**self._environment(), "GIT_LFS_SKIP_SMUDGE": "1"}
+        done = _start(self._command([*words, "--", folder, commit]), None, environment)
+        if done.returncode:
+            raise _error(done)
 
     def remove_worktree(self, folder: str) -> None:
         """Removes a work tree with everything in it."""
@@ -309,6 +303,10 @@ class GitRepo:
         """Sets one of git's settings for this repository; None: takes it away."""
         words = ["--replace-all", key, value] if value is not None else ["--unset-all", key]
         self._run("config", "--local", *words)
+
+    def ask(self, *words: str, stdin: bytes | None = None) -> bytes:
+        """What a git command prints; for `gitfiles`, which is of the same layer."""
+        return self._run(*words, stdin=stdin)
 
     def _refs(self, prefix: str) -> dict[str, str]:
         form = "%(refname)%00%(objectname)%00%(objecttype)%00%(*objectname)%00%(*objecttype)"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from dvlite.atomic import write_lock
 from dvlite.errors import CorruptError, PathError, ProjectError, StorageError
+from dvlite.gitfiles import SmallFile, paths_at, small_files
 from dvlite.gitrepo import GitRepo
 from dvlite.storage.cache import Cache
 from dvlite.storage.oid import hash_bytes
@@ -157,32 +158,39 @@ class Project:
         mapping of old names makes of the other tool's files."""
         prefix = self.to_git("")
         found = self.repo.files_at(commit, SUFFIX, prefix)
-        if not found and self.is_before_import(commit):
-            return {
-                pointer_path(path): render(pointer)
-                for path, pointer in self._imported_at(commit).items()
-            }
-        return {self.from_git(path): data for path, data in found.items()}
+        pointers = {self.from_git(path): data for path, data in found.items()}
+        if self.is_before_import(commit):
+            for path, pointer in self._imported_at(commit).items():
+                pointers.setdefault(pointer_path(path), render(pointer))
+        return pointers
 
     def is_before_import(self, commit: str) -> bool:
-        """Whether a commit has no project yet, and there is a mapping of old names."""
+        """Whether there is a mapping of old names, which a commit does not have yet."""
         if not os.path.lexists(os.path.join(self.root, imported.FILE)):
             return False
-        return self.repo.read_file(commit, self.to_git(FILE)) is None
+        return self.repo.read_file(commit, self.to_git(imported.FILE)) is None
 
     def _imported_at(self, commit: str) -> dict[str, Pointer]:
         """What files of other tools name at a commit, as far as the mapping knows it."""
         from dvlite.workspace import dvcfiles, yamltext  # only who looks so far back pays for YAML
 
+        mapping = imported.load(self.root)
         suffixes = (dvcfiles.SUFFIX, dvcfiles.LOCKFILE)
         files = self.repo.files_at(commit, suffixes, self.to_git(""), yamltext.MAX_BYTES)
         outs = []
         for path, data in files.items():
             with suppress(CorruptError):  # the import has said so
                 outs += dvcfiles.read_any(data, self.from_git(path))
-        found = imported.pointers_of_outs(imported.load(self.root), outs)
-        in_git = self.repo.paths_at(commit, self.to_git("")) if found else set()
-        return {path: one for path, one in found.items() if self.to_git(path) not in in_git}
+        found = imported.pointers_of_outs(mapping, outs)
+        in_git = paths_at(self.repo, commit, self.to_git("")) if found else set()
+        of_dvc = {path: one for path, one in found.items() if self.to_git(path) not in in_git}
+        of_lfs = self.lfs_files_at(commit) if imported.names_lfs(mapping) else {}
+        return {**of_dvc, **imported.pointers_of_lfs(mapping, of_lfs)}
+
+    def lfs_files_at(self, commit: str) -> dict[str, SmallFile]:
+        """The files of a commit that are so small that they may be pointers of git-lfs."""
+        files = small_files(self.repo, self.to_git(""), imported.MAX_LFS_BYTES, commit)
+        return {self.from_git(path): file for path, file in files.items()}
 
     # -- the parts ---------------------------------------------------------------------------------
 

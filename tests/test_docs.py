@@ -127,6 +127,7 @@ def test_every_field_of_json_is_on_the_page(repository: Repository) -> None:
     repository.write({".dvc/cache/" + _MD5[:2] + "/" + _MD5[2:]: b"", "old": b""})
     repository.write({"old.dvc": f"outs:\n- md5: {_MD5}\n  path: old\n".encode()})
     see("import-dvc", "--history", "--remove-old")
+    see("import-lfs", "--history")
     see("rm", "moved")
 
     has = {path for path, one in EVERY.items() if any("--json" in o.opts for o in options(one))}

@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pull": ("pull", "Fetch, then check out."),
     "reproduce": ("reproduce", "Restore a past commit with its data into a new folder."),
     "import-dvc": ("importdvc", "Take over what DVC tracks: data, remotes, and old versions."),
+    "import-lfs": ("importlfs", "Take over files that git-lfs keeps, and old versions."),
     "doctor": ("doctor", "Examine the environment and say what is wrong."),
     "git-driver": ("gitdriver", "Merge and show pointers, for git itself."),
     "version": ("version", "Show the versions of dvlite and what it works with."),

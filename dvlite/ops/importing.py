@@ -8,12 +8,13 @@ git track already stays as it is.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from dvlite.atomic import publish
 from dvlite.errors import PathError
+from dvlite.gitfiles import changed
 from dvlite.ops.add import check_git, check_pointers
 from dvlite.ops.looking import Looker
 from dvlite.ops.stepping import missing_files
@@ -78,8 +79,11 @@ class ImportResult:
         )
 
 
-def refusal(project: Project, pointers: Mapping[str, Pointer], path: str) -> Item | None:
-    """What is in the way of tracking a path; None: nothing. (`source` is the caller's to add.)"""
+def refusal(
+    project: Project, pointers: Mapping[str, Pointer], path: str, in_git: bool = False
+) -> Item | None:
+    """What is in the way of tracking a path; None: nothing. (`source` is the caller's to add.)
+    `in_git`: git has it now, and will not."""
     try:
         check_trackable(path)
         if path in pointers:
@@ -91,7 +95,8 @@ def refusal(project: Project, pointers: Mapping[str, Pointer], path: str) -> Ite
     except PathError as error:
         return Item(path, "", "not taken", reason=str(error))
     try:
-        check_git(project, path)
+        if not in_git:
+            check_git(project, path)
     except PathError:
         return Item(path, "", "in git", notes=("git itself has it",))
     return None
@@ -135,12 +140,12 @@ def save_mapping(project: Project, found: Imported) -> None:
     project.repo.stage([project.to_git(name) for name in names])
 
 
-def remove_files(project: Project, paths: Iterable[str], result: ImportResult) -> None:
+def remove_files(project: Project, paths: Collection[str], result: ImportResult) -> None:
     """Removes files of the old tool; those that git could not bring back stay, and are named."""
-    changed = set(project.repo.changed([project.to_git(path) for path in paths]))
+    edited = changed(project.repo, [project.to_git(path) for path in paths])
     for path in paths:
         git_path = project.to_git(path)
-        if git_path in changed or not project.repo.tracked([git_path]):
+        if git_path in edited or not project.repo.tracked([git_path]):
             result.left.append((path, "git has not committed it as it is: remove it yourself"))
             continue
         os.unlink(project.absolute(path))

@@ -115,14 +115,11 @@ def _restore(
         GitRepo.discover(result.folder),
         os.path.join(result.folder, project.to_git("")).rstrip("/"),
         project.cache_folder,
-        project.config if is_old else None,
+        None if project.repo.read_file(commit, project.to_git(FILE)) else project.config,
     )
     what = CheckoutRequest(request.paths)
     if is_old:
-        old = {
-            data_path(path): parse(data, path) for path, data in project.pointers_at(commit).items()
-        }
-        result.checked_out = checkout_pointers(there, old, what, progress)
+        result.checked_out = _restore_old(project, there, commit, what, progress)
     else:
         result.checked_out = checkout(there, what, progress)
     looker = Looker(there, progress, forget=True, phase="verifying files")
@@ -136,3 +133,15 @@ def _restore(
                 "the disk or memory may be faulty; try again",
             )
         result.restored.append(Restored(step.path, step.target))
+
+
+def _restore_old(
+    project: Project, there: Project, commit: str, what: CheckoutRequest, progress: Progress
+) -> CheckoutResult:
+    """The data of a commit from before an import, as the mapping of old names has it."""
+    at_commit = project.pointers_at(commit)
+    old = {data_path(path): parse(data, path) for path, data in at_commit.items()}
+    # git-lfs's own pointers lie where the data belongs; git has made these files, and no others
+    for path in old.keys() & project.lfs_files_at(commit).keys():
+        os.unlink(there.absolute(path))
+    return checkout_pointers(there, old, what, progress)

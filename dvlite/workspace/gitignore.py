@@ -16,7 +16,7 @@ from dvlite.errors import PathError
 _BEGIN = b"# dvlite begin: kept by dvlite, edit outside this block"
 _END = b"# dvlite end"
 _RULE = b".gitignore merge=union"
-_ATTRIBUTE = re.compile(rb"[^\s#]+( [a-z]+=[a-z]+)+\Z")
+_ATTRIBUTE = re.compile(rb"[^\s#]+( (-[a-z]+|[a-z]+=[a-z]+))+\Z")
 # A `.gitignore` of more than this is no text that somebody wrote.
 _MAX_BYTES = 16 << 20
 

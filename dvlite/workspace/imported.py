@@ -19,10 +19,13 @@ from dvlite.storage.oid import from_text, to_text
 from dvlite.workspace.pointer import Pointer
 
 if TYPE_CHECKING:
+    from dvlite.gitfiles import SmallFile
     from dvlite.workspace.dvcfiles import Out
 
 FILE = os.path.join(".dvlite", "imported")
 _HEAD = "dvlite imported 1"
+# The specification of git-lfs: a pointer is shorter than 1,024 bytes.
+MAX_LFS_BYTES = 1023
 # A line has some 150 bytes: a million versions of tracked paths.
 _MAX_BYTES = 160 << 20
 _LINE = re.compile(
@@ -94,4 +97,24 @@ def pointers_of_outs(imported: Mapping[str, Pointer], outs: Iterable[Out]) -> di
             continue
         executable = out.executable and pointer.kind == "file"
         found.setdefault(out.path, replace(pointer, executable=executable))
+    return found
+
+
+def names_lfs(imported: Mapping[str, Pointer]) -> bool:
+    """Whether the mapping has names of git-lfs."""
+    return any(name.startswith("sha256:") for name in imported)
+
+
+def pointers_of_lfs(
+    imported: Mapping[str, Pointer], files: Mapping[str, SmallFile]
+) -> dict[str, Pointer]:
+    """Data path -> pointer, for files that are pointers of git-lfs which the mapping knows."""
+    from dvlite.workspace.lfspointer import parse_lfs_pointer
+
+    found: dict[str, Pointer] = {}
+    for path, file in files.items():
+        known = parse_lfs_pointer(file.data)
+        pointer = imported.get(known.name.text) if known is not None else None
+        if pointer is not None and pointer.kind == "file":
+            found[path] = replace(pointer, executable=file.executable)
     return found
