@@ -28,7 +28,7 @@ from dvlite.ops.discarded import Discarded, discard, remember
 from dvlite.ops.looking import Looker, pointer_of
 from dvlite.ops.pointermerge import keep_trees
 from dvlite.ops.pointers import Pointers, label, pointers_of
-from dvlite.ops.stepping import Rule, Step, clear_scratch, missing_files
+from dvlite.ops.stepping import Rule, Step, clear_scratch, missing_files, refuse_behind_link
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.tree import Entry
@@ -157,6 +157,7 @@ class _Work:
 
     def _check_place(self, path: str) -> None:
         """Refuses to track again what has been given to something else since."""
+        refuse_behind_link(self.project, path)
         if path in self.now:
             return
         cover = covering(self.now, path)

@@ -152,7 +152,7 @@ def _options(
     kept = []
     for option, text in remote.options.items():
         key = f"remote.{remote.name}.{option}"
-        is_hidden = is_secret(key) or bool(_SECRET.search(option))
+        is_hidden = is_secret(key) or has_password(text) or bool(_SECRET.search(option))
         if is_hidden and option not in remote.secret:
             result.left.append(
                 (f"remote {remote.name}, option {option}", "git has this secret: change it")

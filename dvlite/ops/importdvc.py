@@ -192,12 +192,7 @@ class _Importing:
         self.result.items.sort(key=lambda item: item.path)
 
     def _write(self, outs: list[Out], taken: Taken) -> None:
-        new = {
-            item.path: item.pointer
-            for item in self.result.items
-            if item.state == "taken" and item.pointer is not None
-        }
-        track(self.project, new)
+        new = track(self.project, self.result.items, self.pointers)
         by_path = {out.path: out for out in outs}
         for path, pointer in new.items():
             self._replace_links(by_path[path], pointer, taken)
@@ -219,7 +214,8 @@ class _Importing:
         gone = False
         for path, name in inside.items():
             where = os.path.join(top, path) if path else top
-            if _is_link_to(where, name):
+            folder = os.path.dirname(where)
+            if _is_link_to(where, name) and os.path.realpath(folder) == os.path.normpath(folder):
                 os.unlink(where)
                 gone = True
         if gone:
@@ -249,11 +245,13 @@ class _Importing:
         for out in outs:
             assert out.name is not None
             known = out.path in self.pointers
-            descriptor = cache.open(out.name) or self.workspace.open(out.name)
-            come_from = () if descriptor is None else (cache.label,)
-            if descriptor is not None:
-                os.close(descriptor)
-            if descriptor is None and not self.sources:
+            come_from: tuple[str, ...] = ()
+            for source in (cache, self.workspace):
+                descriptor = source.open(out.name)
+                if descriptor is not None:
+                    os.close(descriptor)
+                    come_from = come_from or (source.label,)
+            if not come_from and not self.sources:
                 self._refuse(out, "its content is not on this machine, and DVC has no remote")
                 continue
             state: State = "tracked" if known else "taken"

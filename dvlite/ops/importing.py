@@ -8,7 +8,7 @@ git track already stays as it is.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,7 +17,7 @@ from dvlite.errors import PathError
 from dvlite.gitfiles import changed
 from dvlite.ops.add import check_git, check_pointers
 from dvlite.ops.looking import Looker
-from dvlite.ops.stepping import missing_files
+from dvlite.ops.stepping import missing_files, refuse_behind_link
 from dvlite.project import Project
 from dvlite.workspace import imported as mapping_file
 from dvlite.workspace.gitignore import attribute, take_over
@@ -86,6 +86,7 @@ def refusal(
     `in_git`: git has it now, and will not."""
     try:
         check_trackable(path)
+        refuse_behind_link(project, path)
         if path in pointers:
             return None
         cover = covering(pointers, path)
@@ -102,27 +103,37 @@ def refusal(
     return None
 
 
-def track(project: Project, taken: Mapping[str, Pointer]) -> list[str]:
-    """Writes pointers for content that is in the cache, and tells git; what was staged.
+def track(
+    project: Project, items: Iterable[Item], pointers: Mapping[str, Pointer]
+) -> dict[str, Pointer]:
+    """Writes pointers for content that is in the cache, and tells git; what is tracked now.
 
-    The base says that the data here is what the old tool recorded: what differs is an edit.
+    Those that are written already are staged again: an import before may have ended there. The
+    base says that the data here is what the old tool recorded: what differs is an edit.
     """
+    taken = {item.path: item.pointer for item in items if item.pointer is not None}
     staged: list[str] = []
     folders: dict[str, list[str]] = {}
     for path, pointer in taken.items():
         folder, _, name = path.rpartition("/")
         folders.setdefault(folder, []).append(name)
         os.makedirs(project.absolute(folder), exist_ok=True)
-        publish(project.absolute(pointer_path(path)), render(pointer))
+        if path not in pointers:
+            publish(project.absolute(pointer_path(path)), render(pointer))
         staged.append(pointer_path(path))
     for folder, names in folders.items():
         take_over(project.absolute(folder), names)
         staged.append(f"{folder}/.gitignore" if folder else ".gitignore")
-    here = {path: one for path, one in taken.items() if os.path.lexists(project.absolute(path))}
-    if here:
-        project.save_base(project.base().updated(dict(here)))
+    base = project.base()
+    new: dict[str, Pointer | None] = {
+        path: pointer
+        for path, pointer in taken.items()
+        if base.get(path) is None and os.path.lexists(project.absolute(path))
+    }
+    if new:
+        project.save_base(base.updated(new))
     project.repo.stage([project.to_git(path) for path in staged])
-    return staged
+    return taken
 
 
 def known_names(project: Project, imported: Imported) -> Imported:

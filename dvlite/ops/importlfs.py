@@ -154,21 +154,17 @@ class _Importing:
     # -- writing -----------------------------------------------------------------------------------
 
     def _write(self, tracked: list[_Tracked]) -> None:
-        new = {
-            item.path: item.pointer
-            for item in self.result.items
-            if item.state == "taken" and item.pointer is not None
-        }
+        new = {item.path: item for item in self.result.items if item.pointer is not None}
         if not new:
             return
-        self._exempt(new)
-        track(self.project, new)
+        self._exempt(list(new))
+        done = track(self.project, new.values(), self.pointers)
         forget(self.project.repo, [self.project.to_git(path) for path in new])
         for one in tracked:
             if one.path in new:
-                self._fill_in(one, new[one.path])
+                self._fill_in(one, done[one.path])
 
-    def _exempt(self, new: Mapping[str, Pointer]) -> None:
+    def _exempt(self, new: list[str]) -> None:
         """Keeps our own files out of git-lfs, where its lines are about whole folders."""
         repo, project = self.project.repo, self.project
         ours = {path: project.to_git(pointer_path(path)) for path in new}

@@ -162,7 +162,7 @@ class Stepper:
             MissingError, CorruptError: content that is not in the cache, or damaged there;
             nothing has changed then. ConflictError: a file changed meanwhile.
         """
-        self._check_parent(step.path)
+        refuse_behind_link(self.project, step.path)
         if step.action == "make":
             self._make(step)
         elif step.action == "change":
@@ -282,12 +282,16 @@ class Stepper:
         if again.pointer is None or not again.pointer.same_content(step.here.pointer):
             raise ConflictError(f"{step.path} changed meanwhile", "run the command again")
 
-    def _check_parent(self, path: str) -> None:
-        """A path below a symbolic link could lead out of the project."""
-        parent = os.path.dirname(self.project.absolute(path))
-        real = os.path.realpath(parent)
-        if real != os.path.normpath(parent):
-            raise PathError(f"{path} lies behind a symbolic link", "replace the link by a folder")
+
+def refuse_behind_link(project: Project, path: str) -> None:
+    """A path below a symbolic link could lead out of the project.
+
+    Raises:
+        PathError: it is one.
+    """
+    parent = os.path.dirname(project.absolute(path))
+    if os.path.realpath(parent) != os.path.normpath(parent):
+        raise PathError(f"{path} lies behind a symbolic link", "replace the link by a folder")
 
 
 def scratch_folder(project: Project) -> str:

@@ -261,3 +261,51 @@ def test_a_mapping_that_was_tampered_with_is_refused(old: Repository) -> None:
     for text in (b"", b"dvlite imported 2\n", b"dvlite imported 1\nmd5:../x file\n"):
         old.write({".dvlite/imported": text})
         assert old.dvlite("import-dvc", "--history", code=9 if b"2" in text else 8).err
+
+
+def test_nothing_is_written_behind_a_link(old: Repository, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (old.path / "link").symlink_to(tmp_path / "elsewhere")
+    put(old, md5(b"x"), b"x")
+    dvc_file(old, "x", md5(b"x"), "wdir: link\n")
+    assert "behind a symbolic link" in refused(old, "link/x")
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_colleague_who_has_only_the_remote_restores_old_commits_and_pushes(
+    old: Repository, tmp_path: Path
+) -> None:
+    put(old, md5(b"one"), b"one")
+    dvc_file(old, "model", md5(b"one"))
+    old.git("add", "-A")
+    first = old.commit("one")
+    put(old, md5(b"two"), b"two")
+    dvc_file(old, "model", md5(b"two"))
+    old.commit("two")
+    imported(old, "--history")
+    old.commit("imported")
+    old.share()
+    clone = old.clone("colleague")
+    clone.dvlite("pull")
+    assert clone.read("model") == b"two"
+    clone.dvlite("get", f"{first}:model", "-o", str(tmp_path / "got"))
+    assert (tmp_path / "got").read_bytes() == b"one"
+    clone.add_and_commit({"new": b"new"}, "new")
+    assert "missing" not in clone.dvlite("push").err
+    other = old.clone("third")
+    other.dvlite("fetch", "--all-commits")
+    other.dvlite("reproduce", first, "-o", str(tmp_path / "old"), "-r", "store")
+    assert (tmp_path / "old/model").read_bytes() == b"one"
+
+
+def test_an_import_that_ended_before_git_was_told_goes_on(old: Repository) -> None:
+    put(old, md5(b"model"), b"model")
+    dvc_file(old, "model", md5(b"model"))
+    old.write({"model": b"model"})
+    imported(old)
+    old.git("reset", "-q")
+    (old.path / ".gitignore").unlink()
+    (old.path / ".git/dvlite/top/base").unlink()
+    assert imported(old)["model"]["state"] == "tracked"
+    assert "model.dvl" in old.git("diff", "--cached", "--name-only")
+    assert json.loads(old.dvlite("status", "--json").out)["clean"]

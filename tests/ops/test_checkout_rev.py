@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -113,6 +114,15 @@ def test_it_does_not_take_the_place_of_something_else(versions: Repository) -> N
     versions.commit("nothing")
     assert "be lost" in versions.dvlite("checkout", "--rev", "v1", "model", code=CONFLICT).err
     assert versions.read("model") == b"code now"
+
+
+def test_nothing_is_written_behind_a_link(versions: Repository, tmp_path: Path) -> None:
+    shutil.move(versions.path / "in", tmp_path / "in")
+    (versions.path / "in").symlink_to(tmp_path / "in")
+    before = listing(tmp_path / "in")
+    ran = versions.dvlite("checkout", "--rev", "v1", ".", code=PATH)
+    assert "behind a symbolic link" in ran.err
+    assert listing(tmp_path / "in") == before
 
 
 def test_dry_run_changes_nothing(versions: Repository) -> None:
