@@ -184,7 +184,10 @@ def _known_urls(project: Project) -> dict[str, str]:
 
 
 def _private(project: Project, name: str) -> str:
-    """A file of this clone, shared by its worktrees."""
+    """A file of this clone, shared by its worktrees; projects have remotes of the same name, so
+    each has files of its own. The clone's id is that of all."""
+    key = os.path.basename(project.private_folder)
+    name = name if key == "top" or name == "clone-id" else f"{key}.{name}"
     folder = os.path.join(project.repo.common_dir, "dvlite")
     with suppress(OSError):
         os.makedirs(folder, exist_ok=True)
