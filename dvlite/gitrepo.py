@@ -304,6 +304,12 @@ class GitRepo:
         words = ["--replace-all", key, value] if value is not None else ["--unset-all", key]
         self._run("config", "--local", *words)
 
+    def hooks_path(self) -> str | None:
+        """The folder of hooks that git is told to use, a relative one as seen from `top`; None:
+        its own."""
+        done = self._start(["config", "--type=path", "--get", "core.hooksPath"], None)
+        return None if done.returncode else os.fsdecode(done.stdout).rstrip("\n") or None
+
     def ask(self, *words: str, stdin: bytes | None = None) -> bytes:
         """What a git command prints; for `gitfiles`, which is of the same layer."""
         return self._run(*words, stdin=stdin)

@@ -44,8 +44,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reproduce": ("reproduce", "Restore a past commit with its data into a new folder."),
     "import-dvc": ("importdvc", "Take over what DVC tracks: data, remotes, and old versions."),
     "import-lfs": ("importlfs", "Take over files that git-lfs keeps, and old versions."),
+    "install": (
+        "install",
+        "Tell git to work with dvlite: hooks, and drivers that merge and show pointers.",
+    ),
     "doctor": ("doctor", "Examine the environment and say what is wrong."),
     "git-driver": ("gitdriver", "Merge and show pointers, for git itself."),
+    "hook": ("hook", "Do what a hook of git is for; the hooks that dvlite install writes call it."),
     "version": ("version", "Show the versions of dvlite and what it works with."),
     "completion": ("completion", "Print the completion script of a shell."),
 }

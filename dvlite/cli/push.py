@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -73,8 +74,8 @@ def command(
     if as_json:
         emit_json(_to_json(result, dry_run))
     elif not common.quiet:
-        _show(result, dry_run)
-    _fail_if_incomplete(result)
+        show(result, dry_run=dry_run)
+    fail_if_incomplete(result)
 
 
 def _confirmed(project: Any, remote: str | None) -> bool:
@@ -93,17 +94,18 @@ def _confirmed(project: Any, remote: str | None) -> bool:
     return click.confirm(f"push to {place_of(project, name)}?", err=True)
 
 
-def _show(result: PushResult, dry_run: bool) -> None:
+def show(result: PushResult, tell: Callable[[str], None] = say, *, dry_run: bool = False) -> None:
+    """The result in words."""
     report = result.report
     if not report.new_files and not report.stored_bytes:
         if result.complete:
-            say(f"everything is on {result.remote}")
+            tell(f"everything is on {result.remote}")
         return
     files = f"{count(report.new_files, 'new file')}, {size(report.size_bytes)}"
     if report.new_bytes < report.size_bytes:
         files += f", of which {size(report.new_bytes)} are new"
     verb = "would push" if dry_run else "pushed"
-    say(f"{verb} to {result.remote}: {files} ({size(report.stored_bytes)} stored)")
+    tell(f"{verb} to {result.remote}: {files} ({size(report.stored_bytes)} stored)")
     if result.absent_before:
         note(
             "neither here nor on the remote: "
@@ -111,7 +113,8 @@ def _show(result: PushResult, dry_run: bool) -> None:
         )
 
 
-def _fail_if_incomplete(result: PushResult) -> None:
+def fail_if_incomplete(result: PushResult) -> None:
+    """Ends the command with an error when something could not be pushed."""
     from dvlite.errors import CorruptError, MissingError
     from dvlite.storage.absent import describe_absent
 

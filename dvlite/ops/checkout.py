@@ -8,7 +8,8 @@ kept, or to be discarded, which keeps them in the cache.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from dvlite.errors import ConflictError, CorruptError, MissingError, PathError
@@ -26,23 +27,29 @@ _NAMED = 10
 
 @dataclass(frozen=True, slots=True)
 class CheckoutRequest:
-    """What to check out (nothing: everything that is tracked), and what becomes of edits."""
+    """What to check out (nothing: everything that is tracked), and what becomes of edits.
+
+    `leave`: paths whose edits would be lost, or that cannot be read, stay as they are.
+    """
 
     paths: tuple[str, ...] = ()
     force: bool = False
     keep_edits: bool = False
     dry_run: bool = False
+    leave: bool = False
 
 
 @dataclass(slots=True)
 class CheckoutResult:
     """What was done, or would be. `missing`: paths whose content is not in the cache, with the
-    number of files; `damaged`: paths whose content is damaged there."""
+    number of files; `damaged`: paths whose content is damaged there; `left`: paths that were left
+    as they are, and why."""
 
     steps: list[Step] = field(default_factory=list)
     discarded: list[Discarded] = field(default_factory=list)
     missing: list[tuple[str, int]] = field(default_factory=list)
     damaged: list[tuple[str, str]] = field(default_factory=list)
+    left: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def files(self) -> int:
@@ -83,8 +90,11 @@ def checkout_pointers(
         rule = Rule(request.force, request.keep_edits)
         result = CheckoutResult()
         for path, target in targets.items():
-            plan_path(looker, path, target, base, rule, result)
-        if not request.force:
+            with _leaving(path, result) if request.leave else nullcontext():
+                plan_path(looker, path, target, base, rule, result)
+        if request.leave:
+            _leave_lost(result)
+        elif not request.force:
             refuse_lost(result.steps)
         if request.dry_run:
             return result
@@ -108,6 +118,20 @@ def bring_in_step(
     updated = begun.updated({here.path: target})
     project.save_base(updated)
     return updated
+
+
+@contextmanager
+def _leaving(path: str, result: CheckoutResult) -> Iterator[None]:
+    try:
+        yield
+    except (PathError, OSError) as error:
+        result.left.append((path, str(error)))
+
+
+def _leave_lost(result: CheckoutResult) -> None:
+    lost = [step for step in result.steps if step.lost]
+    result.left += [(step.path, "it has edits that are not added") for step in lost]
+    result.steps = [step for step in result.steps if not step.lost]
 
 
 def _targets(

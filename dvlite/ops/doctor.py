@@ -20,6 +20,7 @@ from typing import Literal
 from dvlite.atomic import temporary_name
 from dvlite.errors import DvliteError
 from dvlite.gitrepo import git_version
+from dvlite.ops.install import states
 from dvlite.ops.remotes import open_named
 from dvlite.ops.stepping import scratch_folder
 from dvlite.project import Project
@@ -59,6 +60,7 @@ def doctor(project: Project) -> list[Finding]:
         ("base", _base),
         ("pointers", _pointers),
         ("leftovers", _leftovers),
+        ("install", _installed),
         ("remotes", _remotes),
     )
     findings: list[Finding] = []
@@ -241,6 +243,13 @@ def _leftovers(project: Project) -> Iterator[Finding]:
         yield Finding("leftovers", "note", text, "remove them: dvlite doctor --fix")
     else:
         yield Finding("leftovers", "ok", "none")
+
+
+def _installed(project: Project) -> Iterator[Finding]:
+    """Whether git is told of hooks and drivers: work goes on without, less comfortably."""
+    for state in states(project):
+        grade: Grade = "ok" if state.installed else "problem" if state.is_wrong else "note"
+        yield Finding(state.part, grade, state.text, None if state.installed else state.hint)
 
 
 def _remotes(project: Project) -> Iterator[Finding]:

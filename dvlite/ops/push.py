@@ -70,9 +70,31 @@ def push(project: Project, request: PushRequest, progress: Progress = silent) ->
         ConflictError: the remote's URL is not the one this clone knows.
         RemoteError: the remote fails; what arrived counts for the next push.
     """
+    name = _chosen(project, request)
+    return _push(project, name, request, _collect(project, request.selection), progress)
+
+
+def push_roots(
+    project: Project, roots: Roots, request: PushRequest, progress: Progress = silent
+) -> PushResult:
+    """As `push`, for these pointers alone, whatever the request selects."""
+    return _push(project, _chosen(project, request), request, roots, progress, partial=True)
+
+
+def _chosen(project: Project, request: PushRequest) -> str:
     name = chosen_names(project, [request.remote] if request.remote else [])[0]
     refuse_changed_url(project, name, request.accept_url)
-    roots = _collect(project, request.selection)
+    return name
+
+
+def _push(
+    project: Project,
+    name: str,
+    request: PushRequest,
+    roots: Roots,
+    progress: Progress,
+    partial: bool = False,
+) -> PushResult:
     try:
         remote, made = open_named(project, name, create=not request.dry_run), True
     except NotMade:
@@ -85,7 +107,7 @@ def push(project: Project, request: PushRequest, progress: Progress = silent) ->
         project_id(project),
         clone,
         progress,
-        partial=bool(chosen.paths) or chosen.of_history,
+        partial=partial or bool(chosen.paths) or chosen.of_history,
         unmade=not made,
     )
     report = push_objects(remote, project.cache(), to_roots(roots.everything()), options)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dvlite.errors import DvliteError, PathError
+from dvlite.gitrepo import PointerChange
 from dvlite.project import Project
 from dvlite.storage.fetched import Wanted
 from dvlite.storage.push import Root
@@ -192,8 +193,16 @@ def _of_commits(
     project: Project, tips: Sequence[str], known: Sequence[str], paths: Sequence[str], roots: Roots
 ) -> Iterator[Named]:
     """Every pointer that a commit among `tips` and not among `known` brought in."""
+    changes = project.repo.pointer_changes(tips, known, SUFFIX, project.to_git(""))
+    return of_changes(project, changes, paths, roots)
+
+
+def of_changes(
+    project: Project, changes: Iterable[PointerChange], paths: Sequence[str], roots: Roots
+) -> Iterator[Named]:
+    """Every pointer that these changes brought in; what cannot be read is noted in `roots`."""
     named: dict[str, tuple[str, str]] = {}
-    for change in project.repo.pointer_changes(tips, known, SUFFIX, project.to_git("")):
+    for change in changes:
         if change.new is not None:
             named.setdefault(change.new, (project.from_git(change.path), change.commit))
     for blob, data in project.repo.read_blobs(named):

@@ -80,6 +80,13 @@ def _rate(key: str, text: str) -> Value:
     return rate
 
 
+def _size(key: str, text: str) -> Value:
+    found = _RATE.fullmatch(text)
+    if found is None:
+        raise UsageError(f"{key} is a size, such as 500K, 20M or 1G, or 0, not {text!r}")
+    return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
 def _remote(key: str, text: str) -> Value:
     check_remote_name(text)
     return text
@@ -105,6 +112,12 @@ KEYS: Mapping[str, Key] = {
     ),
     "core.merge_fetch": Key(
         _truth, False, "fetch the listings that a merge of git needs", private=True
+    ),
+    "core.fetch_on_checkout": Key(
+        _truth, False, "fetch what git's checkouts and merges need", private=True
+    ),
+    "core.max_git_file_size": Key(
+        _size, 10_000_000, "largest file that may be committed to git itself; 0: any"
     ),
     "core.id": Key(_text, None, "random id of the project, made by dvlite init"),
     "cache.dir": Key(_text, None, "folder of the cache (default: inside .git)", private=True),

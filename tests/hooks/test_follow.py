@@ -1,0 +1,271 @@
+"""The data follows git: checkouts, merges, rebases, and what runs no hook."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dvlite.ops.install import install
+from dvlite.project import Project
+from tests.drivers.conftest import git
+from tests.hooks.conftest import bare_environment
+from tests.repositories import Repository
+
+ONE = {"a": b"a", "b": b"b"}
+
+
+def files(repository: Repository, name: str = "data") -> dict[str, bytes]:
+    folder = repository.path / name
+    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+
+
+def in_step(repository: Repository) -> bool:
+    return repository.dvlite("status", "--exit-code", "-q", code=None).code == 0
+
+
+def change(repository: Repository, name: str, data: bytes) -> str:
+    return repository.add_and_commit({name: data}, name.split("/")[0])
+
+
+def branch(repository: Repository, name: str, start: str = "main") -> None:
+    repository.git("checkout", "--quiet", "-b", name, start)
+
+
+def test_a_checkout_of_a_branch_and_back(hooked: Repository) -> None:
+    branch(hooked, "other")
+    change(hooked, "data/b", b"other")
+    change(hooked, "model", b"two")
+    hooked.git("checkout", "--quiet", "main")
+    assert files(hooked) == ONE and hooked.read("model") == b"one" and in_step(hooked)
+    told = git(hooked, "checkout", "-", env=bare_environment())
+    assert told.code == 0 and "data, model followed git: 2 files written" in told.err
+    assert files(hooked) == {"a": b"a", "b": b"other"} and hooked.read("model") == b"two"
+
+
+def test_a_path_that_one_branch_lacks_comes_and_goes(hooked: Repository) -> None:
+    branch(hooked, "more")
+    change(hooked, "extra/x", b"x")
+    hooked.git("checkout", "--quiet", "main")
+    assert not (hooked.path / "extra").exists()
+    hooked.git("checkout", "--quiet", "more")
+    assert files(hooked, "extra") == {"x": b"x"}
+
+
+def test_a_checkout_of_files(hooked: Repository) -> None:
+    before = hooked.git("rev-parse", "HEAD").strip()
+    change(hooked, "data/b", b"new")
+    hooked.git("checkout", "--quiet", before, "--", "data.dvl")
+    assert files(hooked) == ONE
+    hooked.git("restore", "--source=HEAD", "--staged", "--worktree", "data.dvl")
+    assert files(hooked) == {"a": b"a", "b": b"new"} and in_step(hooked)
+
+
+def test_a_checkout_of_files_brings_a_new_path(hooked: Repository) -> None:
+    branch(hooked, "more")
+    change(hooked, "extra/x", b"x")
+    hooked.git("checkout", "--quiet", "main")
+    hooked.git("checkout", "--quiet", "more", "--", "extra.dvl")
+    assert files(hooked, "extra") == {"x": b"x"}
+
+
+def test_edits_stay_and_the_rest_follows(hooked: Repository) -> None:
+    branch(hooked, "other")
+    change(hooked, "data/b", b"other")
+    change(hooked, "model", b"two")
+    hooked.write({"data/a": b"edit", "model": b"my edit"})
+    told = git(hooked, "checkout", "main")
+    assert told.code == 0
+    assert hooked.read("model") == b"my edit" and files(hooked) == {"a": b"edit", "b": b"b"}
+    assert "model was left as it is: it has edits that are not added" in told.err
+    assert "your edits in data are kept" in told.err
+
+
+def test_what_the_cache_lacks_is_named(
+    hooked: Repository, cloned: Callable[..., Repository]
+) -> None:
+    other = cloned("other")
+    change(hooked, "data/c", b"c")
+    hooked.git("push", "--quiet")
+    told = git(other, "pull")
+    assert told.code == 0 and "not in the cache: data (" in told.err
+    assert "hint: dvlite pull" in told.err
+    assert files(other) == ONE
+
+
+def test_what_the_cache_lacks_is_fetched_where_set(
+    hooked: Repository, cloned: Callable[..., Repository]
+) -> None:
+    other = cloned("other")
+    other.dvlite("config", "--local", "core.fetch_on_checkout", "true")
+    change(hooked, "data/c", b"c")
+    hooked.git("push", "--quiet")
+    other.git("pull", "--quiet")
+    assert files(other) == {**ONE, "c": b"c"} and in_step(other)
+    change(hooked, "data/d", b"d")
+    hooked.git("push", "--quiet")
+    os.rename(hooked.store, str(hooked.store) + "-gone")
+    told = git(other, "pull")
+    assert told.code == 0 and "could not be fetched" in told.err
+
+
+def test_what_was_never_pulled_is_left_out(hooked: Repository, program: str) -> None:
+    other = hooked.clone("other")
+    install(Project.open(str(other.path)), program)
+    other.dvlite("pull", "model")
+    change(hooked, "data/c", b"c")
+    change(hooked, "model", b"two")
+    hooked.git("push", "--quiet")
+    other.dvlite("config", "--local", "core.fetch_on_checkout", "true")
+    told = git(other, "pull")
+    assert not (other.path / "data").exists() and "data" not in told.err.replace("data.dvl", "")
+    assert other.read("model") == b"two"
+
+
+def test_a_merge(hooked: Repository) -> None:
+    branch(hooked, "other")
+    change(hooked, "data/b", b"other")
+    hooked.git("checkout", "--quiet", "main")
+    change(hooked, "model", b"two")
+    hooked.git("merge", "--quiet", "--no-edit", "other")
+    assert files(hooked) == {"a": b"a", "b": b"other"} and hooked.read("model") == b"two"
+    assert in_step(hooked)
+
+
+def test_a_squashed_merge(hooked: Repository) -> None:
+    branch(hooked, "other")
+    change(hooked, "data/b", b"other")
+    change(hooked, "extra/x", b"x")
+    hooked.git("checkout", "--quiet", "main")
+    hooked.git("merge", "--squash", "other")
+    assert files(hooked) == {"a": b"a", "b": b"other"} and files(hooked, "extra") == {"x": b"x"}
+
+
+def test_a_merge_with_a_conflict_elsewhere(hooked: Repository) -> None:
+    branch(hooked, "other")
+    change(hooked, "data/b", b"other")
+    hooked.write({"code.py": b"theirs\n"})
+    hooked.commit()
+    hooked.git("checkout", "--quiet", "main")
+    hooked.write({"code.py": b"ours\n"})
+    hooked.commit()
+    assert git(hooked, "merge", "--no-edit", "other").code == 1
+    hooked.git("checkout", "--quiet", "--ours", "code.py")
+    hooked.git("add", "code.py")
+    hooked.git("commit", "--quiet", "--no-edit")
+    assert files(hooked) == {"a": b"a", "b": b"other"} and in_step(hooked)
+
+
+@pytest.mark.parametrize("backend", ["--merge", "--apply"])
+def test_a_rebase_is_followed_at_its_end(hooked: Repository, backend: str) -> None:
+    branch(hooked, "other")
+    change(hooked, "model", b"two")
+    change(hooked, "extra/x", b"x")
+    hooked.git("checkout", "--quiet", "main")
+    change(hooked, "data/b", b"main")
+    hooked.git("checkout", "--quiet", "other")
+    told = git(hooked, "rebase", backend, "main")
+    assert told.code == 0 and (backend == "--apply" or told.err.count("followed git") == 1)
+    assert files(hooked) == {"a": b"a", "b": b"main"} and hooked.read("model") == b"two"
+    assert files(hooked, "extra") == {"x": b"x"} and in_step(hooked)
+
+
+def test_a_rebase_that_only_goes_forward(hooked: Repository) -> None:
+    branch(hooked, "other")
+    change(hooked, "data/b", b"other")
+    hooked.git("checkout", "--quiet", "main")
+    hooked.git("rebase", "--quiet", "other")
+    assert files(hooked) == {"a": b"a", "b": b"other"} and in_step(hooked)
+
+
+def test_an_aborted_rebase_leaves_the_data_as_it_was(hooked: Repository) -> None:
+    branch(hooked, "other")
+    hooked.write({"code.py": b"theirs\n"})
+    hooked.commit()
+    change(hooked, "data/b", b"other")
+    hooked.git("checkout", "--quiet", "main")
+    hooked.write({"code.py": b"ours\n"})
+    hooked.commit()
+    change(hooked, "model", b"two")
+    hooked.git("checkout", "--quiet", "other")
+    assert git(hooked, "rebase", "main").code == 1
+    hooked.git("rebase", "--abort")
+    assert files(hooked) == {"a": b"a", "b": b"other"} and hooked.read("model") == b"one"
+    assert in_step(hooked)
+
+
+def test_a_cherry_pick_and_a_revert(hooked: Repository) -> None:
+    branch(hooked, "other")
+    picked = change(hooked, "data/b", b"other")
+    hooked.git("checkout", "--quiet", "main")
+    change(hooked, "model", b"two")
+    hooked.git("cherry-pick", picked)
+    assert files(hooked) == {"a": b"a", "b": b"other"} and in_step(hooked)
+    hooked.git("revert", "--no-edit", "HEAD")
+    assert files(hooked) == ONE and hooked.read("model") == b"two" and in_step(hooked)
+
+
+def test_an_amended_commit(hooked: Repository) -> None:
+    change(hooked, "data/b", b"new")
+    hooked.write({"data/b": b"newer"})
+    hooked.dvlite("add", "data")
+    told = git(hooked, "commit", "--amend", "--no-edit")
+    assert told.code == 0 and "dvlite" not in told.err
+    assert files(hooked) == {"a": b"a", "b": b"newer"} and in_step(hooked)
+
+
+def test_a_stash_runs_no_hook_and_status_and_checkout_know(hooked: Repository) -> None:
+    hooked.write({"data/b": b"stashed"})
+    hooked.dvlite("add", "data")
+    hooked.git("stash")
+    assert files(hooked) == {"a": b"a", "b": b"stashed"}
+    status = hooked.dvlite("status").out
+    assert "data: its pointer has news (dvlite checkout)" in status
+    hooked.dvlite("checkout")
+    assert files(hooked) == ONE and in_step(hooked)
+    hooked.git("stash", "pop")
+    assert not in_step(hooked)
+    hooked.dvlite("checkout")
+    assert files(hooked) == {"a": b"a", "b": b"stashed"} and in_step(hooked)
+
+
+def test_a_new_work_tree_gets_its_data(hooked: Repository, tmp_path: Path) -> None:
+    branch(hooked, "other")
+    change(hooked, "data/b", b"other")
+    place = tmp_path / "second"
+    hooked.git("worktree", "add", "--quiet", str(place), "main")
+    second = Repository(place, hooked.store)
+    assert files(second) == ONE and second.read("model") == b"one" and in_step(second)
+    second.git("checkout", "--quiet", "--detach", "other")
+    assert files(second) == {"a": b"a", "b": b"other"}
+    assert files(hooked) == {"a": b"a", "b": b"other"} and in_step(hooked)
+
+
+def test_nothing_is_done_where_no_pointer_differs(hooked: Repository) -> None:
+    branch(hooked, "other")
+    hooked.write({"code.py": b"more\n"})
+    hooked.commit()
+    base = hooked.path / ".git" / "dvlite" / "top" / "base"
+    base.write_bytes(b"damaged")
+    told = git(hooked, "checkout", "main")
+    assert told.code == 0 and "damaged" not in told.err
+
+
+def test_trouble_is_told_and_does_not_stop_git(hooked: Repository) -> None:
+    branch(hooked, "other")
+    change(hooked, "data/b", b"other")
+    (hooked.path / ".git" / "dvlite" / "top" / "base").write_bytes(b"damaged")
+    told = git(hooked, "checkout", "main")
+    assert told.code == 0 and "error: " in told.err and "base is damaged" in told.err
+    assert hooked.git("branch", "--show-current").strip() == "main"
+
+
+def test_skipping(hooked: Repository) -> None:
+    branch(hooked, "other")
+    change(hooked, "data/b", b"other")
+    told = git(hooked, "checkout", "main", env={"DVLITE_SKIP_HOOKS": "1"})
+    assert told.code == 0 and files(hooked) == {"a": b"a", "b": b"other"}
+    hooked.dvlite("checkout")
+    assert files(hooked) == ONE
