@@ -125,7 +125,7 @@ def _before_push(common: Common, repo: GitRepo, words: Sequence[str]) -> None:
 
     try:
         with transferring(common.quiet, common.verbose) as progress:
-            for pushed in push_data(repo, _pushed(words), _cache_folder(), progress):
+            for pushed in push_data(repo, _pushed(repo, words), _cache_folder(), progress):
                 for label, why in pushed.unreadable:
                     warn(f"{name(label)}: {why}")
                 if pushed.result is not None:
@@ -137,19 +137,20 @@ def _before_push(common: Common, repo: GitRepo, words: Sequence[str]) -> None:
         raise
 
 
-def _pushed(words: Sequence[str]) -> Range:
+def _pushed(repo: GitRepo, words: Sequence[str]) -> Range:
     from dvlite.gitchanges import Range
     from dvlite.ops.hookpush import commits_of
 
-    tip = os.environ.get("PRE_COMMIT_TO_REF")
-    if words or tip is None:
-        lines = _standard_input()
+    # where the first commit of all is pushed as well, the framework names no commits
+    tip = os.environ.get("PRE_COMMIT_TO_REF") or os.environ.get("PRE_COMMIT_LOCAL_BRANCH")
+    if words or not tip:
         remote, url = (*words, "", "")[:2]
-        return commits_of(lines, remote, url)
+        return commits_of(_standard_input(), remote, url)
     known = os.environ.get("PRE_COMMIT_FROM_REF")
     remote = os.environ.get("PRE_COMMIT_REMOTE_NAME", "")
     is_url = remote == os.environ.get("PRE_COMMIT_REMOTE_URL")
-    return Range((tip,), (known,) if known else (), None if is_url else remote or None)
+    tips, seen = ([repo.resolve(one)] if one else [] for one in (tip, known))
+    return Range(tuple(tips), tuple(seen), None if is_url else remote or None)
 
 
 def _standard_input() -> str:
