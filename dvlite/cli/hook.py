@@ -120,12 +120,18 @@ def _way_out(fault: str, top: str, found: Sequence[Finding]) -> str:
 
 
 def _before_push(common: Common, repo: GitRepo, words: Sequence[str]) -> None:
+    from dvlite.gitchanges import pushed_pointers
+
+    commits = _pushed(repo, words)
+    changes = pushed_pointers(repo, commits)
+    if not changes:
+        return
     from dvlite.cli.push import fail_if_incomplete, show
     from dvlite.ops.hookpush import push_data
 
     try:
         with transferring(common.quiet, common.verbose) as progress:
-            for pushed in push_data(repo, _pushed(repo, words), _cache_folder(), progress):
+            for pushed in push_data(repo, commits, changes, _cache_folder(), progress):
                 for label, why in pushed.unreadable:
                     warn(f"{name(label)}: {why}")
                 if pushed.result is not None:
@@ -139,7 +145,7 @@ def _before_push(common: Common, repo: GitRepo, words: Sequence[str]) -> None:
 
 def _pushed(repo: GitRepo, words: Sequence[str]) -> Range:
     from dvlite.gitchanges import Range
-    from dvlite.ops.hookpush import commits_of
+    from dvlite.ops.hookcalls import commits_of
 
     # where the first commit of all is pushed as well, the framework names no commits
     tip = os.environ.get("PRE_COMMIT_TO_REF") or os.environ.get("PRE_COMMIT_LOCAL_BRANCH")
@@ -161,10 +167,12 @@ def _standard_input() -> str:
 
 
 def _after(common: Common, repo: GitRepo, hook: str, words: Sequence[str]) -> None:
-    from dvlite.ops.hookfollow import follow
-
     try:
         changed = _changed(repo, hook, words)
+        if not changed:
+            return
+        from dvlite.ops.hookfollow import follow
+
         with transferring(common.quiet, common.verbose) as progress:
             for followed in follow(repo, changed, _cache_folder(), progress):
                 _show_followed(repo, followed)
@@ -174,22 +182,22 @@ def _after(common: Common, repo: GitRepo, hook: str, words: Sequence[str]) -> No
 
 
 def _changed(repo: GitRepo, hook: str, words: Sequence[str]) -> dict[str, bool]:
-    from dvlite.ops import hookfollow
+    from dvlite.ops import hookcalls
 
     if hook == "post-checkout":
         if os.environ.get("_PRE_COMMIT_SKIP_POST_CHECKOUT"):
             return {}  # the framework sets aside what is not staged, and brings it back
         first = (os.environ.get("PRE_COMMIT_FROM_REF", ""), os.environ.get("PRE_COMMIT_TO_REF", ""))
         old, new, flag = (*words, *(*first, os.environ.get("PRE_COMMIT_CHECKOUT_TYPE", "1")))[:3]
-        return hookfollow.after_checkout(repo, old or _NOTHING, new or "HEAD", flag != "0")
+        return hookcalls.after_checkout(repo, old or _NOTHING, new or "HEAD", flag != "0")
     if hook == "post-merge":
         squash = (*words, os.environ.get("PRE_COMMIT_IS_SQUASH_MERGE", "0"))[0]
-        return hookfollow.after_merge(repo, squash == "1")
+        return hookcalls.after_merge(repo, squash == "1")
     if hook == "post-rewrite":
         lines = _standard_input() if words else ""
         how = (*words, os.environ.get("PRE_COMMIT_REWRITE_COMMAND", "rebase"))[0]
-        return hookfollow.after_rewrite(repo, how, lines)
-    return hookfollow.after_commit(repo)
+        return hookcalls.after_rewrite(repo, how, lines)
+    return hookcalls.after_commit(repo)
 
 
 def _show_followed(repo: GitRepo, followed: Followed) -> None:

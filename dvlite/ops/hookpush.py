@@ -11,15 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from dvlite.gitchanges import (
-    Range,
-    folder_at,
-    folder_of,
-    is_zero,
-    project_folders,
-    pushed_pointers,
-    unpublished,
-)
+from dvlite.gitchanges import Range, folder_at, folder_of, project_folders, unpublished
 from dvlite.gitrepo import GitRepo, PointerChange
 from dvlite.ops.push import PushRequest, PushResult, push_roots
 from dvlite.ops.roots import Roots, of_changes
@@ -37,24 +29,15 @@ class Pushed:
     unreadable: tuple[tuple[str, str], ...] = ()
 
 
-def commits_of(lines: str, remote: str, url: str) -> Range:
-    """The commits of a push, from what git tells its hook.
-
-    `lines`: "LOCAL-REF COMMIT REMOTE-REF COMMIT" each; a ref that is deleted brings nothing.
-    """
-    fields = [line.split(" ") for line in lines.splitlines() if line.count(" ") == 3]
-    tips = {local: None for _, local, _, _ in fields if not is_zero(local)}
-    known = {theirs: None for _, _, _, theirs in fields if not is_zero(theirs)}
-    return Range(tuple(tips), tuple(known), remote if remote and remote != url else None)
-
-
 def push_data(
     repo: GitRepo,
     commits: Range,
+    changes: list[PointerChange],
     cache_folder: str | None = None,
     progress: Progress = silent,
 ) -> Iterator[Pushed]:
-    """Pushes what the commits name, one project after another.
+    """Pushes what the commits name, one project after another. `changes`: what
+    `gitchanges.pushed_pointers` found in them.
 
     What commits of other people name, that are on another remote of git already, is pushed where
     this clone has it, and not missed otherwise.
@@ -62,9 +45,6 @@ def push_data(
     Raises:
         RemoteError, MissingError, ConflictError: as `push`.
     """
-    changes = pushed_pointers(repo, commits)
-    if not changes:
-        return
     ours = unpublished(repo, commits.tips)
     for project, mine in _by_project(repo, changes, cache_folder):
         roots = Roots()
