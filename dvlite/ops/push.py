@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from dvlite.errors import ConflictError
+from dvlite.errors import ConflictError, RemoteError
 from dvlite.ops.remotes import (
     changed_url,
     chosen_names,
     clone_id,
+    is_known,
     open_named,
     open_unchecked,
     place_of,
@@ -77,8 +78,22 @@ def push(project: Project, request: PushRequest, progress: Progress = silent) ->
 def push_roots(
     project: Project, roots: Roots, request: PushRequest, progress: Progress = silent
 ) -> PushResult:
-    """As `push`, for these pointers alone, whatever the request selects."""
-    return _push(project, _chosen(project, request), request, roots, progress, partial=True)
+    """As `push`, for these pointers alone, whatever the request selects.
+
+    Raises:
+        RemoteError: also where a remote is gone that was there before. What is pushed here is but
+            a part, and must not begin a new one where a disk is not mounted, say.
+    """
+    name = _chosen(project, request)
+    if is_known(project, name):
+        try:
+            open_named(project, name)
+        except NotMade as error:
+            raise RemoteError(
+                f"the remote {name} is gone from {place_of(project, name)}",
+                "if it is to be made anew: dvlite push --all-commits",
+            ) from error
+    return _push(project, name, request, roots, progress, partial=True)
 
 
 def _chosen(project: Project, request: PushRequest) -> str:

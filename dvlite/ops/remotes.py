@@ -99,6 +99,11 @@ def changed_url(project: Project, name: str) -> str | None:
     return before if before is not None and before != place_of(project, name) else None
 
 
+def is_known(project: Project, name: str) -> bool:
+    """Whether this clone has used a remote at the place where it is configured to be now."""
+    return _known_urls(project).get(name) == place_of(project, name)
+
+
 def remember_url(project: Project, name: str) -> None:
     """Records the URL as the one this clone uses."""
     known = _known_urls(project)

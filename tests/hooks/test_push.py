@@ -67,6 +67,19 @@ def test_a_remote_that_is_down_stops_the_push(hooked: Repository) -> None:
     assert new in hooked.git("ls-remote", "origin")
 
 
+def test_a_remote_that_was_there_is_not_made_anew(hooked: Repository) -> None:
+    """Where a disk is not mounted is an empty folder, or none."""
+    change(hooked, "model", b"two")
+    shutil.rmtree(hooked.store)
+    told = git(hooked, "push")
+    assert told.code == 1 and "the remote store is gone from" in told.err
+    hooked.store.mkdir()
+    assert git(hooked, "push").code == 1
+    assert not os.listdir(hooked.store)
+    hooked.dvlite("push")
+    assert git(hooked, "push").code == 0
+
+
 def test_content_that_is_nowhere_stops_the_push(hooked: Repository) -> None:
     change(hooked, "model", b"two")
     shutil.rmtree(hooked.path / ".git" / "dvlite" / "cache")
