@@ -147,6 +147,12 @@ def pointers_between(repo: GitRepo, old: str, new: str) -> dict[str, bool]:
     return _by_status(repo.ask(*words, "--", _POINTERS))
 
 
+def pointers_at(repo: GitRepo, commit: str) -> list[str]:
+    """The pointer files of a commit."""
+    words = ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]
+    return [path for path in _split(repo.ask(*words)) if path.endswith(".dvl")]
+
+
 def pointers_of_commit(repo: GitRepo) -> dict[str, bool]:
     """The same for the current commit and each of its parents."""
     words = ["diff-tree", "-r", "-z", "-m", "--root", "--no-commit-id", "--no-renames"]
@@ -156,7 +162,10 @@ def pointers_of_commit(repo: GitRepo) -> dict[str, bool]:
 def pointers_staged(repo: GitRepo) -> dict[str, bool]:
     """The same for the current commit and what is staged."""
     words = ["diff-index", "--cached", "-r", "-z", "--no-renames", "--name-status", "HEAD"]
-    return _by_status(repo.ask(*words, "--", _POINTERS))
+    try:
+        return _by_status(repo.ask(*words, "--", _POINTERS))
+    except ProjectError:  # before the first commit
+        return {}
 
 
 def _by_status(listed: bytes) -> dict[str, bool]:

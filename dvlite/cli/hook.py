@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dvlite.gitchanges import Range
     from dvlite.gitrepo import GitRepo
     from dvlite.ops.checkout import CheckoutResult
+    from dvlite.ops.hookcalls import Changed
     from dvlite.ops.hookcommit import Finding
     from dvlite.ops.hookfollow import Followed
 
@@ -169,7 +170,7 @@ def _standard_input() -> str:
 def _after(common: Common, repo: GitRepo, hook: str, words: Sequence[str]) -> None:
     try:
         changed = _changed(repo, hook, words)
-        if not changed:
+        if changed.nothing:
             return
         from dvlite.ops.hookfollow import follow
 
@@ -181,12 +182,13 @@ def _after(common: Common, repo: GitRepo, hook: str, words: Sequence[str]) -> No
         note("hint: dvlite checkout brings the data in step with git's work tree")
 
 
-def _changed(repo: GitRepo, hook: str, words: Sequence[str]) -> dict[str, bool]:
+def _changed(repo: GitRepo, hook: str, words: Sequence[str]) -> Changed:
     from dvlite.ops import hookcalls
 
     if hook == "post-checkout":
         if os.environ.get("_PRE_COMMIT_SKIP_POST_CHECKOUT"):
-            return {}  # the framework sets aside what is not staged, and brings it back
+            # the framework puts aside what is not staged, and brings it back
+            return hookcalls.Changed()
         first = (os.environ.get("PRE_COMMIT_FROM_REF", ""), os.environ.get("PRE_COMMIT_TO_REF", ""))
         old, new, flag = (*words, *(*first, os.environ.get("PRE_COMMIT_CHECKOUT_TYPE", "1")))[:3]
         return hookcalls.after_checkout(repo, old or _NOTHING, new or "HEAD", flag != "0")

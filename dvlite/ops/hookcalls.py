@@ -6,12 +6,16 @@ of 120 ms.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 from dvlite.errors import DvliteError
 from dvlite.gitchanges import (
     Range,
     has_more_to_rebase,
     is_rebasing,
     is_zero,
+    pointers_at,
     pointers_between,
     pointers_of_commit,
     pointers_staged,
@@ -19,42 +23,61 @@ from dvlite.gitchanges import (
 from dvlite.gitrepo import GitRepo
 
 
-def after_checkout(repo: GitRepo, old: str, new: str, of_branch: bool) -> dict[str, bool]:
-    """The pointers that a checkout of git may have changed, and whether they are new."""
-    if has_more_to_rebase(repo):
-        return {}  # its end tells; an aborted one leaves the data as it was
-    if of_branch:
-        return {} if old == new else pointers_between(repo, old, new)
-    return {"": False, **pointers_staged(repo)}
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What git may have changed: pointer files, and whether they are new, since the commit
+    `before`; `others`: any other pointer too."""
+
+    pointers: Mapping[str, bool] = field(default_factory=dict)
+    before: str | None = None
+    others: bool = False
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.pointers and not self.others
 
 
-def after_merge(repo: GitRepo, is_squash: bool) -> dict[str, bool]:
-    """The same for a merge."""
+def after_checkout(repo: GitRepo, old: str, new: str, of_branch: bool) -> Changed:
+    """What a checkout of git may have changed."""
+    if has_more_to_rebase(repo) or (of_branch and old == new):
+        return Changed()  # a rebase's end tells; an aborted one leaves the data as it was
+    if not of_branch:
+        return Changed(pointers_staged(repo), others=True)
+    before = None if is_zero(old) else old
+    if is_zero(new):  # a branch without commits
+        gone = dict.fromkeys(pointers_at(repo, old), False) if before else {}
+        return Changed(gone, before, others=True)
+    return Changed(pointers_between(repo, old, new), before)
+
+
+def after_merge(repo: GitRepo, is_squash: bool) -> Changed:
+    """What a merge may have changed."""
     before = None if is_squash else _commit(repo, "ORIG_HEAD")
     if before is None:
-        return {"": False, **pointers_staged(repo)}
-    return pointers_between(repo, before, "HEAD")
+        return Changed(pointers_staged(repo), others=True)
+    return Changed(pointers_between(repo, before, "HEAD"), before)
 
 
-def after_commit(repo: GitRepo) -> dict[str, bool]:
-    """The same for a commit, which a cherry-pick or a merge with conflicts may have ended in."""
-    return {} if is_rebasing(repo) else pointers_of_commit(repo)
+def after_commit(repo: GitRepo) -> Changed:
+    """What a commit has, which a cherry-pick or a merge with conflicts may have ended in."""
+    return Changed() if is_rebasing(repo) else Changed(pointers_of_commit(repo))
 
 
-def after_rewrite(repo: GitRepo, command: str, lines: str) -> dict[str, bool]:
-    """The same for a rebase (an amended commit has changed no file). `lines`: the old and the new
-    commits, in order, as far as they are known."""
+def after_rewrite(repo: GitRepo, command: str, lines: str) -> Changed:
+    """What a rebase may have changed (an amended commit has changed no file). `lines`: the old and
+    the new commits, in order, as far as they are known."""
     if command == "amend":
-        return {}
+        return Changed()
     rewritten = [line.split(" ")[:2] for line in lines.splitlines() if " " in line]
     starts = ["ORIG_HEAD", *(old for old, _ in rewritten[-1:])]
     starts += [new + "^" for _, new in rewritten[:1]]  # a rebase by patches took away what is new
-    changed = {"": False}
-    for start in starts:
-        before = _commit(repo, start)
-        for path, is_new in (pointers_between(repo, before, "HEAD") if before else {}).items():
+    commits = [commit for start in starts if (commit := _commit(repo, start)) is not None]
+    changed: dict[str, bool] = {}
+    for commit in commits:
+        for path, is_new in pointers_between(repo, commit, "HEAD").items():
             changed[path] = is_new or changed.get(path, False)
-    return changed
+    return Changed(changed, commits[0] if commits else None, others=True)
 
 
 def _commit(repo: GitRepo, revision: str) -> str | None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dvlite.errors import ConflictError, DvliteError
-from dvlite.gitchanges import Staged, folder_of, merged_in, project_folders, sizes, staged
+from dvlite.gitchanges import Staged, folder_of, merged_in, sizes, staged
 from dvlite.gitrepo import GitRepo
+from dvlite.ops.hookprojects import projects_here
 from dvlite.ops.looking import Looker
 from dvlite.ops.pointers import pointers_of
 from dvlite.project import Project
@@ -37,18 +38,16 @@ class Finding:
 
 def examine(repo: GitRepo, cache_folder: str | None = None) -> list[Finding]:
     """Looks at all projects of the work tree, and at what is staged."""
-    folders = project_folders(repo)
-    if not folders:
+    projects = projects_here(repo, cache_folder)
+    if not projects:
         return []
-    top = os.path.realpath(repo.top)
-    files: dict[str, list[Staged]] = {folder: [] for folder in folders}
+    files: dict[str, list[Staged]] = {folder: [] for folder in projects}
     for file in staged(repo):
-        folder = folder_of(file.path, folders)
+        folder = folder_of(file.path, projects)
         if folder is not None:
             files[folder].append(file)
     findings: list[Finding] = []
-    for folder in folders:
-        project = Project.at(repo, os.path.join(top, folder) if folder else top, cache_folder)
+    for folder, project in projects.items():
         findings += _examine(project, files[folder])
     return findings
 

@@ -22,9 +22,10 @@ PROGRAM = "dvlite.program"
 KEPT = ".before-dvlite"
 # pre-commit, the framework, keeps the hook that it finds under this name, and calls it.
 _LEGACY = ".legacy"
-_MARK = b"# dvlite hook "
+_HEAD = b"#!/bin/sh\n# dvlite hook "
+_VERSION = b"1:"
 _MAX_BYTES = 1 << 20
-State = Literal["installed", "outdated", "by hand", "absent"]
+State = Literal["installed", "outdated", "edited", "by hand", "absent"]
 
 # Lines are kept whole by `$(…)`, as git ends each with a line feed.
 _READ = """\
@@ -73,7 +74,8 @@ class HooksState:
     @property
     def installed(self) -> bool:
         """Whether all are there and current."""
-        return self.program_is_right and {*self.states.values()} <= {"installed", "by hand"}
+        works = {"installed", "edited", "by hand"}
+        return self.program_is_right and {*self.states.values()} <= works
 
     @property
     def absent(self) -> bool:
@@ -154,34 +156,61 @@ def install_hooks(repo: GitRepo, program: str) -> tuple[str, ...]:
 
 
 def uninstall_hooks(repo: GitRepo) -> tuple[str, ...]:
-    """Takes them away; what was there before is as it was. What changed."""
-    folder = hooks_folder(repo)
-    changed = []
-    for name in HOOKS:
-        path = _ours(folder, name)
-        if not _is_ours(path):
-            continue
-        kept = os.path.join(folder, name + KEPT)
-        if os.path.lexists(kept):
-            os.replace(kept, path)
-        else:
-            os.unlink(path)
-        changed.append(name)
+    """Takes them away; what was there before is as it was. What changed.
+
+    Raises:
+        ConflictError: somebody has changed one; the others are gone.
+    """
+    changed, edited = _take_away(repo)
+    if edited:
+        raise ConflictError(
+            "changed since dvlite install wrote them, so they stay: " + ", ".join(edited),
+            "take dvlite's part out of them, or remove them",
+        )
     if repo.setting(PROGRAM, local=True) is not None:
         repo.set_setting(PROGRAM, None)
         changed.append(PROGRAM)
     return tuple(changed)
 
 
+def _take_away(repo: GitRepo) -> tuple[list[str], list[str]]:
+    """The names of the hooks that are gone, and the paths of those that stay."""
+    try:
+        folder = hooks_folder(repo)
+    except ConflictError:
+        return [], []  # where nothing is ever installed
+    gone, edited = [], []
+    for name in HOOKS:
+        path = _ours(folder, name)
+        if not _is_ours(path):
+            continue
+        if _state_of_ours(path, name) == "edited":
+            edited.append(path)
+            continue
+        kept = os.path.join(folder, name + KEPT)
+        if os.path.lexists(kept):
+            os.replace(kept, path)
+        else:
+            os.unlink(path)
+        gone.append(name)
+    return gone, edited
+
+
 def _state(folder: str, name: str) -> State:
     path = _ours(folder, name)
     if _is_ours(path):
-        with open(path, "rb") as stream:
-            current = stream.read(_MAX_BYTES) == text_of(name)
-        return "installed" if current and os.access(path, os.X_OK) else "outdated"
+        return _state_of_ours(path, name)
     path = _users(folder, name)
     call = f"dvlite hook {name}".encode()
     return "by hand" if call in _read(path) else "absent"
+
+
+def _state_of_ours(path: str, name: str) -> State:
+    text = _read(path)
+    if text == text_of(name) and os.access(path, os.X_OK):
+        return "installed"
+    is_edited = text.startswith(_HEAD + _VERSION) and text != text_of(name)
+    return "edited" if is_edited else "outdated"
 
 
 def _users(folder: str, name: str) -> str:
@@ -199,7 +228,7 @@ def _ours(folder: str, name: str) -> str:
 
 
 def _is_ours(path: str) -> bool:
-    return not os.path.islink(path) and _read(path).startswith(b"#!/bin/sh\n" + _MARK)
+    return not os.path.islink(path) and _read(path).startswith(_HEAD)
 
 
 def _read(path: str) -> bytes:

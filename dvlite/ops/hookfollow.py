@@ -7,14 +7,14 @@ pointer does: somebody who pulled one folder of many does not want all of them.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dvlite.errors import DvliteError
-from dvlite.gitchanges import folder_of, project_folders
 from dvlite.gitrepo import GitRepo
+from dvlite.ops.hookcalls import Changed
+from dvlite.ops.hookprojects import paths_by_project, projects_here
 from dvlite.ops.pointers import Pointers, pointers_of
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
@@ -37,22 +37,24 @@ class Followed:
 
 def follow(
     repo: GitRepo,
-    changed: Mapping[str, bool],
+    changed: Changed,
     cache_folder: str | None = None,
     progress: Progress = silent,
 ) -> list[Followed]:
-    """Brings every project in step with `changed` pointers ("": any may have changed)."""
-    if not changed:
-        return []
-    folders = project_folders(repo)
-    top = os.path.realpath(repo.top)
+    """Brings every project in step that `changed` concerns: also one that the work tree had
+    before and has no more, whose data goes with it."""
+    projects: dict[str, tuple[Project, set[str]]] = {}
+    if changed.others:
+        here = projects_here(repo, cache_folder).values()
+        projects = {project.root: (project, set()) for project in here}
+    commit = changed.before or "HEAD"
+    paths = [(path, commit) for path in changed.pointers]
+    for project, mine in paths_by_project(repo, paths, cache_folder):
+        projects[project.root] = project, mine
     found = []
-    for folder in folders:
-        mine = {path: new for path, new in changed.items() if folder_of(path, folders) == folder}
-        if mine or "" in changed:
-            project = Project.at(repo, os.path.join(top, folder) if folder else top, cache_folder)
-            new = [data_path(project.from_git(path)) for path, is_new in mine.items() if is_new]
-            found += _follow(project, new, progress)
+    for project, mine in projects.values():
+        new = [data_path(project.from_git(path)) for path in mine if changed.pointers[path]]
+        found += _follow(project, new, progress)
     return found
 
 

@@ -71,6 +71,29 @@ def test_a_checkout_of_files_brings_a_new_path(hooked: Repository) -> None:
     assert files(hooked, "extra") == {"x": b"x"}
 
 
+@pytest.mark.parametrize("how", ["a branch without a project", "no commits"])
+def test_a_branch_without_the_project(hooked: Repository, how: str) -> None:
+    """The data goes, or `git add` would put it into git there; edits stay."""
+    if how == "no commits":
+        hooked.write({"data/a": b"edit"})
+        hooked.git("switch", "--quiet", "--orphan", "docs")
+    else:
+        hooked.git("checkout", "--quiet", "--orphan", "docs")
+        hooked.git("rm", "-r", "--quiet", "--force", ".")
+        hooked.write({"page": b"page"})
+        hooked.git("add", "page")
+        hooked.git("commit", "--quiet", "--no-verify", "-m", "docs")
+        hooked.git("checkout", "--quiet", "main")
+        hooked.dvlite("checkout")
+        hooked.write({"data/a": b"edit"})
+        hooked.git("checkout", "--quiet", "docs")
+    assert not (hooked.path / "model").exists()
+    assert files(hooked)["a"] == b"edit"
+    assert not (hooked.path / ".dvlite").exists()
+    hooked.git("checkout", "--quiet", "main")
+    assert files(hooked) == {"a": b"edit", "b": b"b"} and hooked.read("model") == b"one"
+
+
 def test_edits_stay_and_the_rest_follows(hooked: Repository) -> None:
     branch(hooked, "other")
     change(hooked, "data/b", b"other")

@@ -114,6 +114,18 @@ def test_a_hook_of_an_older_version_is_replaced(repository: Repository, program:
     assert not (repository.path / ".git" / "hooks" / "pre-push.before-dvlite").exists()
 
 
+def test_a_hook_of_ours_that_was_changed_stays(repository: Repository, program: str) -> None:
+    install(project(repository), program)
+    path = repository.path / ".git" / "hooks" / "pre-push"
+    text = path.read_text() + "echo mine\n"
+    path.write_text(text)
+    assert not any(install(project(repository), program).values())
+    with pytest.raises(ConflictError, match="pre-push"):
+        uninstall(project(repository))
+    assert path.read_text() == text
+    assert not (repository.path / ".git" / "hooks" / "pre-commit").exists()
+
+
 def test_a_hook_that_came_later_is_the_users(repository: Repository, program: str) -> None:
     """Another tool wrote over ours; its hook is kept, not our former one."""
     install(project(repository), program)
@@ -185,6 +197,7 @@ def test_hooks_that_others_use_too_are_not_touched(
         repository.git("config", scope, "core.hooksPath", place)
     with pytest.raises(ConflictError, match="outside this repository") as error:
         install(project(repository), program)
+    uninstall(project(repository))
     assert "git config core.hooksPath" in str(error.value.hint)
     assert not os.listdir(shared)
     assert "note     hooks" in repository.dvlite("doctor").out
