@@ -15,6 +15,8 @@ from dvlite.gitrepo import GitRepo, PointerChange
 
 _POINTERS = ":(top,glob)**/*.dvl"
 _CONFIG = ".dvlite/config.toml"
+# what names data that a push has to bring
+_NAMING = (_POINTERS, ":(top,glob)**/.dvlite/imported")
 _CONFIGS = f":(top,glob)**/{_CONFIG}"
 
 
@@ -177,13 +179,14 @@ def _by_status(listed: bytes) -> dict[str, bool]:
 
 
 def pushed_pointers(repo: GitRepo, commits: Range) -> list[PointerChange]:
-    """What the commits of a push do to pointers: one for each content that is new."""
+    """What the commits of a push do to pointers, and to the mapping of old names: one for each
+    content that is new."""
     words = ["diff-tree", "--stdin", "-r", "-m", "--root", "--no-renames", "--raw", "-z"]
-    listed = _commits(repo, commits, "--full-history", "--", _POINTERS)
+    listed = _commits(repo, commits, "--full-history", "--", *_NAMING)
     if not listed:
         return []
     found: dict[tuple[str, str], PointerChange] = {}
-    for change in _changes(repo.ask(*_AS_IT_IS, *words, "--", _POINTERS, stdin=listed)):
+    for change in _changes(repo.ask(*_AS_IT_IS, *words, "--", *_NAMING, stdin=listed)):
         if change.new is not None:
             found.setdefault((change.path, change.new), change)
     return list(found.values())

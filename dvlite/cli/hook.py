@@ -216,7 +216,7 @@ def _show_followed(repo: GitRepo, followed: Followed) -> None:
     for path, why in (*result.left, *result.damaged):
         warn(f"{name(path)} was left as it is: {why}")
     if result.left:
-        note("hint: dvlite add takes edits up; dvlite checkout --force PATH discards them")
+        note("hint: dvlite add PATH keeps it; dvlite checkout --force PATH discards it")
     if result.missing:
         _show_missing(repo, followed, result)
 

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
-from dvlite.errors import ConflictError, CorruptError, MissingError, PathError
+from dvlite.errors import ConflictError, CorruptError, DvliteError, MissingError, PathError
 from dvlite.ops.discarded import Discarded, discard
 from dvlite.ops.looking import Here, Looker
+from dvlite.ops.remotes import last_contact
 from dvlite.ops.stepping import Rule, Step, Stepper, clear_scratch, missing_files, plan_step
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
@@ -23,13 +24,15 @@ from dvlite.workspace.materialise import check_space
 from dvlite.workspace.pointer import SUFFIX, Pointer, covering, data_path
 
 _NAMED = 10
+_ONLY_COPY = "what was there before is neither in the cache nor pushed"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckoutRequest:
     """What to check out (nothing: everything that is tracked), and what becomes of edits.
 
-    `leave`: paths whose edits would be lost, or that cannot be read, stay as they are.
+    `leave`: nobody has asked, so paths whose edits would be lost, that cannot be read, or that are
+    the only copy of what was there before stay as they are.
     """
 
     paths: tuple[str, ...] = ()
@@ -94,6 +97,7 @@ def checkout_pointers(
                 plan_path(looker, path, target, base, rule, result)
         if request.leave:
             _leave_lost(result)
+            _leave_only_copies(looker, base, targets, result)
         elif not request.force:
             refuse_lost(result.steps)
         if request.dry_run:
@@ -132,6 +136,34 @@ def _leave_lost(result: CheckoutResult) -> None:
     lost = [step for step in result.steps if step.lost]
     result.left += [(step.path, "it has edits that are not added") for step in lost]
     result.steps = [step for step in result.steps if not step.lost]
+
+
+def _leave_only_copies(
+    looker: Looker, base: Base, targets: Mapping[str, Pointer | None], result: CheckoutResult
+) -> None:
+    """What left the cache, as when somebody removed it, and was not pushed."""
+    contact = last_contact(looker.project)
+    pushed = contact.present if contact is not None else frozenset()
+    stays = []
+    for step in result.steps:
+        known = base.get(step.path)
+        goes = step.action in ("change", "replace", "remove") and known is not None
+        if known is not None and goes and known.oid not in pushed and _lacks(looker, known):
+            result.left.append((step.path, _ONLY_COPY))
+        else:
+            stays.append(step)
+    result.steps = stays
+    # what was to go could not be told from what the user added, without its listing
+    unknown = [path for path, _ in result.missing if targets[path] is None]
+    result.left += [(path, _ONLY_COPY) for path in unknown]
+    result.missing = [one for one in result.missing if one[0] not in unknown]
+
+
+def _lacks(looker: Looker, pointer: Pointer) -> bool:
+    try:
+        return bool(missing_files(looker, pointer))
+    except DvliteError:
+        return True
 
 
 def _targets(

@@ -13,8 +13,9 @@ from dvlite.gitchanges import Range, unpublished
 from dvlite.gitrepo import GitRepo, PointerChange
 from dvlite.ops.hookprojects import paths_by_project
 from dvlite.ops.push import PushRequest, PushResult, push_roots
-from dvlite.ops.roots import Roots, of_changes
+from dvlite.ops.roots import Roots, add_imported, of_changes
 from dvlite.progress import Progress, silent
+from dvlite.workspace import imported
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,14 @@ def push_data(
     paths = [(change.path, change.commit) for change in changes]
     for project, names in paths_by_project(repo, paths, cache_folder):
         roots = Roots()
-        mine = [change for change in changes if change.path in names]
+        mapping = project.to_git(imported.FILE)
+        mine = [one for one in changes if one.path in names and one.path != mapping]
         current = [change for change in mine if change.commit in ours]
         older = [change for change in mine if change.commit not in ours]
         roots.current = list(of_changes(project, current, (), roots))
         roots.older = list(of_changes(project, older, (), roots))
+        if mapping in names:
+            add_imported(project, roots, ())
         unreadable = tuple(roots.unreadable)
         roots.unreadable.clear()
         request = PushRequest(jobs=int(project.config.get("core.jobs") or 4))

@@ -106,6 +106,26 @@ def test_edits_stay_and_the_rest_follows(hooked: Repository) -> None:
     assert "your edits in data are kept" in told.err
 
 
+def test_the_only_copy_stays(hooked: Repository) -> None:
+    """Somebody removed the cache, or it was on a disk that is gone."""
+    branch(hooked, "other")
+    change(hooked, "data/b", b"other")
+    change(hooked, "extra/x", b"x")
+    change(hooked, "model", b"two")
+    hooked.add_and_commit({"single": b"x"}, "single")
+    cache = hooked.path / ".git" / "dvlite" / "cache"
+    cache.rename(cache.with_name("away"))
+    told = git(hooked, "checkout", "main")
+    assert told.code == 0
+    for name in ("extra", "single"):
+        assert f"{name} was left as it is: what was there before is neither in" in told.err
+    assert files(hooked) == {"a": b"a", "b": b"other"} and files(hooked, "extra") == {"x": b"x"}
+    assert hooked.read("model") == b"two" and hooked.read("single") == b"x"
+    os.rename(cache.with_name("away"), cache)
+    hooked.dvlite("checkout")
+    assert files(hooked) == ONE and not (hooked.path / "single").exists()
+
+
 def test_what_the_cache_lacks_is_named(
     hooked: Repository, cloned: Callable[..., Repository]
 ) -> None:
