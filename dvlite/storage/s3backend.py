@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dvlite.errors import DvliteError, RemoteError, UsageError
 from dvlite.storage.backend import Backend, NotThere, Stored, TransientError
+from dvlite.storage.listing import OutOfOrderError, list_all
 from dvlite.storage.s3options import S3Options, s3_options, to_s3fs
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ T = TypeVar("T")
 # A pack of 64 MiB may take so many times as long as a connection may be silent: with 60 s, a
 # link of 110 KB/s is fast enough.
 _WRITE_FACTOR = 10
+# Names that S3 lists in one answer.
+_PAGE = 1000
 # Credentials from a role are asked for again well before AWS's shortest life time, 15 minutes.
 _CREDENTIALS_LIVE = timedelta(minutes=5)
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -117,15 +120,7 @@ class S3Backend(Backend):
     def list(self, folder: str) -> list[Stored]:
         """See Backend."""
 
-        def find() -> list[Stored]:
-            found = []
-            for page in self._api.list(self._reads, prefix=folder or None):
-                for item in page:
-                    modified = item["last_modified"].timestamp()
-                    found.append(Stored(item["path"], item["size"], modified))
-            return sorted(found)
-
-        return self._guard(folder, find)
+        return self._guard(folder, lambda: _list(self._pages, folder))
 
     def delete(self, name: str) -> None:
         """See Backend."""
@@ -135,6 +130,16 @@ class S3Backend(Backend):
                 self._api.delete(self._writes, name)
 
         self._guard(name, remove)
+
+    def _pages(self, folder: str, after: str) -> Iterator[Sequence[Stored]]:
+        pages = self._api.list(
+            self._reads, prefix=folder or None, offset=after or None, chunk_size=_PAGE
+        )
+        for page in pages:
+            yield [
+                Stored(item["path"], item["size"], item["last_modified"].timestamp())
+                for item in page
+            ]
 
     def _range(self, name: str, offset: int, length: int) -> memoryview:
         return memoryview(self._api.get_range(self._reads, name, start=offset, length=length))
@@ -175,6 +180,19 @@ class S3Backend(Backend):
 
 class _PastTheEnd(RemoteError):
     """A range begins behind the end of what is stored."""
+
+
+def _list(pages: Callable[[str, str], Iterator[Sequence[Stored]]], folder: str) -> list[Stored]:
+    """All names of a folder, several pages at once if the store can."""
+
+    def behind(name: str) -> tuple[Sequence[Stored], bool]:
+        items = next(pages(folder, name), ())
+        return items, len(items) < _PAGE
+
+    try:
+        return list_all(behind)
+    except OutOfOrderError:
+        return sorted(item for page in pages(folder, "") for item in page)
 
 
 def _store(bucket: str, prefix: str, options: S3Options, factor: int) -> S3Store:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -109,3 +111,13 @@ def test_the_main_job_works_on_s3(repository: Repository, s3_remote: S3Server) -
     clone.dvlite("pull")
     assert clone.read("data/a.txt") == b"first"
     assert clone.read("data/big.bin") == large
+
+
+def test_a_listing_of_many_pages_is_whole(s3_remote: S3Server) -> None:
+    backend = opened(s3_remote, s3_remote.new_url())
+    ids = (hashlib.sha256(str(number).encode()).hexdigest() for number in range(2300))
+    names = [f"index/s-0-{number % 7}-1-{one}" for number, one in enumerate(ids)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: backend.write(name, b"x"), names))
+    backend.write("roots/other", b"x")
+    assert [item.name for item in backend.list("index")] == sorted(names)
