@@ -221,7 +221,7 @@ def test_git_shows_pointers_when_dvlite_is_gone(changed: Repository, tmp_path: P
 
 def test_colours_are_gits(changed: Repository) -> None:
     words = ["diff", "HEAD~1", "HEAD"]
-    paged = {"GIT_PAGER_IN_USE": "true"}
+    paged = {"GIT_PAGER_IN_USE": "true", "TERM": "xterm"}
     assert "\x1b[" in git(changed, *words, env=paged).out
     assert "\x1b[" not in git(changed, *words).out
     assert "\x1b[" not in git(changed, *words, env={**paged, "NO_COLOR": "1"}).out
