@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from dvlite.ops.looking import Looker
@@ -77,13 +78,19 @@ def fetch_named(
     )
 
 
-def fetch_listings(project: Project, named: list[Named], progress: Progress = silent) -> None:
-    """Fetches only the trees of these pointers: enough to compare or merge them.
+def fetch_listings(
+    project: Project,
+    named: list[Named],
+    progress: Progress = silent,
+    names: Sequence[str] | None = None,
+) -> None:
+    """Fetches only the trees of these pointers: enough to compare or merge them; from the remotes
+    `names`, or where none are given the default one.
 
     Raises:
         RemoteError: no remote can be asked.
     """
-    remotes, _ = open_some(project, chosen_names(project))
+    remotes, _ = open_some(project, chosen_names(project) if names is None else names)
     trees = [one for one in to_wanted(project, named) if one.kind == "tree"]
     wanted = [replace(one, listings=True) for one in trees]
     fetch_objects(remotes, project.cache(), wanted, progress=progress)

@@ -102,7 +102,7 @@ def _merge_pointer(
         from dvlite.ops.mergefetch import merge_fetching  # remotes cost 50 ms to import
 
         try:
-            found = merge_fetching(project, three)
+            found = merge_fetching(project, three, unasked=True)
         except DvliteError as error:
             messages = (f"{three.path}: listings cannot be fetched: {error}",)
     if found.pointer is not None:

@@ -8,14 +8,18 @@ from __future__ import annotations
 from dvlite.errors import ConflictError, CorruptError
 from dvlite.ops.fetch import fetch_listings
 from dvlite.ops.pointermerge import PointerMerge, Three, merge_pointers
+from dvlite.ops.remotes import chosen_names, is_known
 from dvlite.ops.roots import Named
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.workspace.pointer import data_path, parse
 
 
-def merge_fetching(project: Project, three: Three, progress: Progress = silent) -> PointerMerge:
-    """Merges three versions of a pointer, and fetches the listings that are missing.
+def merge_fetching(
+    project: Project, three: Three, progress: Progress = silent, unasked: bool = False
+) -> PointerMerge:
+    """Merges three versions of a pointer, and fetches the listings that are missing. `unasked`:
+    nobody said so, and only a remote that this clone has used before is contacted.
 
     Raises:
         CorruptError, ConflictError: one of the versions is no pointer. RemoteError: no remote
@@ -24,7 +28,12 @@ def merge_fetching(project: Project, three: Three, progress: Progress = silent) 
     found = merge_pointers(project.cache(), three)
     if not found.lacking:
         return found
-    fetch_listings(project, _named(three), progress)
+    names = chosen_names(project)
+    if unasked:
+        names = [name for name in names if is_known(project, name)]
+        if not names:
+            return found
+    fetch_listings(project, _named(three), progress, names)
     return merge_pointers(project.cache(), three)
 
 

@@ -111,7 +111,10 @@ KEYS: Mapping[str, Key] = {
         "bytes a second to and from a remote, on average: 500K, 20M (default: any)",
     ),
     "core.merge_fetch": Key(
-        _truth, False, "fetch the listings that a merge of git needs", private=True
+        _truth,
+        True,
+        "fetch the listings that a merge of git needs, from a remote used before",
+        private=True,
     ),
     "core.fetch_on_checkout": Key(
         _truth, False, "fetch what git's checkouts and merges need", private=True

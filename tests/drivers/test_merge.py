@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -392,6 +394,7 @@ def cloned(driven: Repository) -> Repository:
 def test_listings_that_are_not_here_are_a_conflict_until_they_are_fetched(
     cloned: Repository,
 ) -> None:
+    cloned.dvlite("config", "--local", "core.merge_fetch", "false")
     ran = git(cloned, "merge", "-m", "merged", "theirs")
     assert ran.code == 1 and "dvlite resolve --fetch data" in ran.err
     assert "dvlite resolve --fetch" in cloned.dvlite("resolve", "--ours", "data", code=6).err
@@ -402,8 +405,19 @@ def test_listings_that_are_not_here_are_a_conflict_until_they_are_fetched(
     assert files(cloned) == BOTH
 
 
-def test_listings_are_fetched_by_the_merge_itself_where_that_is_set(cloned: Repository) -> None:
-    cloned.dvlite("config", "--local", "core.merge_fetch", "true")
+def test_a_remote_that_was_never_used_is_not_asked_by_a_merge(
+    cloned: Repository, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(cloned.store, elsewhere)
+    cloned.set_remote(str(elsewhere))
+    cloned.commit("another place")
+    ran = git(cloned, "merge", "-m", "merged", "theirs")
+    assert ran.code == 1 and "dvlite resolve --fetch data" in ran.err
+    assert "data" in cloned.dvlite("resolve", "--fetch").out
+
+
+def test_listings_are_fetched_by_the_merge_itself(cloned: Repository) -> None:
     ran = git(cloned, "merge", "-m", "merged", "theirs")
     assert ran.code == 0, ran.err
     cache = Project.open(str(cloned.path)).cache()
@@ -413,7 +427,6 @@ def test_listings_are_fetched_by_the_merge_itself_where_that_is_set(cloned: Repo
 
 
 def test_a_remote_that_is_away_leaves_the_conflict(cloned: Repository) -> None:
-    cloned.dvlite("config", "--local", "core.merge_fetch", "true")
     cloned.store.rename(cloned.store.with_name("away"))
     ran = git(cloned, "merge", "-m", "merged", "theirs")
     assert ran.code == 1 and "listings cannot be fetched: " in ran.err
