@@ -20,6 +20,14 @@ class SmallFile(NamedTuple):
     executable: bool
 
 
+class FoundFile(NamedTuple):
+    """A file of a commit. `is_file`: neither a symbolic link nor another repository."""
+
+    blob: str
+    size: int
+    is_file: bool
+
+
 def changed(repo: GitRepo, paths: Sequence[str]) -> set[str]:
     """Those of `paths` that differ from the last commit."""
     words = ["--literal-pathspecs", "diff", "--no-ext-diff", "--name-only", "-z", "HEAD"]
@@ -42,6 +50,18 @@ def paths_at(repo: GitRepo, commit: str, folder: str = "") -> set[str]:
     """All files of a commit, below `folder`."""
     words = ["--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", "--name-only", commit]
     return set(_split(repo.ask(*words, *_below(folder))))
+
+
+def files_below(repo: GitRepo, commit: str, path: str) -> dict[str, FoundFile]:
+    """The file at a path of a commit; with a `/` at the end, all files below it."""
+    words = ["--literal-pathspecs", "ls-tree", "-r", "-l", "-z", "--full-tree", commit]
+    found = {}
+    for line in _split(repo.ask(*words, *(["--", path] if path.strip("/") else []))):
+        head, _, name = line.partition("\t")
+        mode, kind, blob, size = head.split()
+        is_file = kind == "blob" and mode.startswith("100")
+        found[name] = FoundFile(blob, int(size) if size.isdigit() else 0, is_file)
+    return found
 
 
 def small_files(

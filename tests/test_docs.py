@@ -128,6 +128,9 @@ def test_every_field_of_json_is_on_the_page(repository: Repository) -> None:
     repository.write({"old.dvc": f"outs:\n- md5: {_MD5}\n  path: old\n".encode()})
     see("import-dvc", "--history", "--remove-old")
     see("import-lfs", "--history")
+    repository.write({"train.csv": b"step,loss\n0,1\n"})
+    see("plots", "show", "train.csv", "gone.csv", "--rev", "HEAD", "-x", "step", of=2)
+    see("plots", "diff", "--targets", "train.csv", "-y", "loss", of=2)
     see("rm", "moved")
 
     has = {path for path, one in EVERY.items() if any("--json" in o.opts for o in options(one))}
