@@ -69,8 +69,13 @@ def _write_down(project: Project, kept: Sequence[Discarded]) -> None:
 
 def listed(project: Project) -> list[Discarded]:
     """What was discarded, newest last; lines that cannot be read are passed over."""
+    return read(_file(project))
+
+
+def read(path: str) -> list[Discarded]:
+    """The same, of the file at a path."""
     try:
-        with open(_file(project), encoding="ascii", errors="replace") as stream:
+        with open(path, encoding="ascii", errors="replace") as stream:
             lines = stream.read().splitlines()
     except FileNotFoundError:
         return []

@@ -27,7 +27,7 @@ _HEAD = "dvlite imported 1"
 # The specification of git-lfs: a pointer is shorter than 1,024 bytes.
 MAX_LFS_BYTES = 1023
 # A line has some 150 bytes: a million versions of tracked paths.
-_MAX_BYTES = 160 << 20
+MAX_BYTES = 160 << 20
 _LINE = re.compile(
     r"((?:md5|md5-dos2unix):[0-9a-f]{32}(?:\.dir)?|sha256:[0-9a-f]{64})"
     r" (file|tree) (blake3:[0-9a-f]{64}) ([0-9]{1,19}) ([0-9]{1,19})\Z"
@@ -45,11 +45,11 @@ def load(root: str) -> Imported:
     path = os.path.join(root, FILE)
     try:
         with open(path, "rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
+            data = stream.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    if len(data) > _MAX_BYTES:
-        raise CorruptError(f"{FILE} is larger than {_MAX_BYTES >> 20} MiB")
+    if len(data) > MAX_BYTES:
+        raise CorruptError(f"{FILE} is larger than {MAX_BYTES >> 20} MiB")
     return parse(data)
 
 
