@@ -14,8 +14,10 @@ __all__ = [
     "MissingError",
     "PartialError",
     "PathError",
+    "PipelineError",
     "ProjectError",
     "RemoteError",
+    "StageError",
     "StorageError",
     "UsageError",
 ]
@@ -95,3 +97,15 @@ class PartialError(DvliteError):
     """Some of what was asked is done, the rest is reported item by item."""
 
     exit_code = 12
+
+
+class PipelineError(DvliteError):
+    """`dvlite.yaml`, or a file that it names, cannot be used as it is."""
+
+    exit_code = 13
+
+
+class StageError(DvliteError):
+    """A stage's command failed, or did not make what the stage promises."""
+
+    exit_code = 14

@@ -84,7 +84,10 @@ class PlotSpec:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """All of `dvlite.yaml`: stages by name in the order of the file, and the plots beside them."""
+    """All of `dvlite.yaml`: stages by name in the order of the file, and beside them plots, files
+    of metrics, and parameters."""
 
     stages: Mapping[str, Stage] = field(default_factory=dict)
     plots: tuple[PlotSpec, ...] = ()
+    metrics: tuple[str, ...] = ()
+    params: tuple[Param, ...] = ()
