@@ -10,10 +10,11 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO
+from typing import IO, TypeVar
 
 from dvlite.errors import LockError
 
@@ -22,6 +23,12 @@ try:
 except ImportError:  # pragma: no cover - Windows has no fcntl
     fcntl = None  # type: ignore[assignment]
 
+T = TypeVar("T")
+
+# Below a project's folder: unfinished files of the workspace. Ignored by git.
+SCRATCH = os.path.join(".dvlite", "tmp")
+# How often a file of git's is changed anew because git was at it meanwhile: for about a second.
+_EXCHANGES = 20
 # How often a waiting writer looks again. 50 ms is below what a person notices and costs nothing.
 _LOCK_POLL_S = 0.05
 
@@ -81,6 +88,121 @@ def publish(final: str, data: bytes, *, mode: int = 0o644, durable: bool = True)
     """Writes a small file whole: readers see the old bytes or the new ones, never a mixture."""
     with open_to_publish(final, mode=mode, durable=durable) as stream:
         stream.write(data)
+
+
+def publish_in_tree(final: str, data: bytes, *, durable: bool = True) -> None:
+    """As `publish`, for a file that users see. While it is unfinished it lies in the project's
+    `.dvlite/tmp`, where git does not see it and the next command removes what a killed one left."""
+    folder = os.path.dirname(final)
+    scratch = _scratch_above(folder)
+    try:
+        with open_to_publish(final, durable=durable, temporary_folder=scratch) as stream:
+            stream.write(data)
+    except OSError as error:
+        if scratch is None or error.errno != errno.EXDEV:
+            raise
+        publish(final, data, durable=durable)  # something else is mounted in between
+
+
+def _scratch_above(folder: str) -> str | None:
+    """The folder for unfinished files of the project that `folder` is in; made when missing."""
+    while not os.path.isdir(os.path.join(folder, ".dvlite")):
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return None
+        folder = parent
+    scratch = os.path.join(folder, SCRATCH)
+    if os.path.islink(os.path.dirname(scratch)) or os.path.islink(scratch):
+        return None
+    os.makedirs(scratch, exist_ok=True)
+    return scratch
+
+
+def exchange(final: str, draft: str, change: Callable[[str], T]) -> T:
+    """Changes a file of git's (its index, its settings) without leaving git's lock behind.
+
+    git holds `FILE.lock` for as long as it works, and nobody may ever remove that of a git that was
+    killed. So `change` gets the path of a copy (`draft`, on the same file system), and the lock is
+    there only while the copy takes the file's place. A lock that a kill left even then is a link to
+    the draft, by which the next call knows it.
+
+    Raises:
+        LockError: another git holds the lock, or changes the file all the time.
+    """
+    final = os.path.realpath(final)
+    lock = final + ".lock"
+    os.makedirs(os.path.dirname(draft), exist_ok=True)
+    with write_lock(draft + ".own"):
+        if _same_file(lock, draft):
+            os.unlink(lock)
+        for _ in range(_EXCHANGES):
+            if os.path.lexists(lock):
+                time.sleep(_LOCK_POLL_S)
+                continue
+            before = _copy_with_times(final, draft)
+            result = change(draft)
+            if _take_place(draft, final, lock, before):
+                return result
+    raise LockError(
+        f"another git process holds {lock}",
+        "wait for it; if none runs, git says which file to remove: run `git status`",
+    )
+
+
+def end_exchange(final: str, draft: str) -> None:
+    """Removes the lock of an `exchange` that was killed as it held it."""
+    lock = os.path.realpath(final) + ".lock"
+    if _same_file(lock, draft):
+        with try_lock(draft + ".own") as mine:
+            if mine and _same_file(lock, draft):
+                os.unlink(lock)
+
+
+def _copy_with_times(source: str, target: str) -> tuple[int, ...] | None:
+    """A fresh copy; what the source was like, None if there is none. git compares the times of its
+    index with those of files, so they stay."""
+    for leftover in (target, target + ".lock"):
+        with suppress(FileNotFoundError):
+            os.unlink(leftover)
+    before = _identity(source)
+    if before is not None:
+        shutil.copy2(source, target)
+    return before
+
+
+def _take_place(draft: str, final: str, lock: str, before: tuple[int, ...] | None) -> bool:
+    """Whether the draft is the file now: nobody held the lock, and nobody changed it meanwhile."""
+    if not os.path.exists(draft):
+        return True
+    try:
+        os.link(draft, lock)
+    except FileExistsError:
+        return False
+    try:
+        if _identity(final) != before:
+            os.unlink(lock)
+            return False
+        os.replace(lock, final)
+    except OSError:
+        os.unlink(lock)
+        raise
+    os.unlink(draft)
+    return True
+
+
+def _identity(path: str) -> tuple[int, ...] | None:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _same_file(path: str, other: str) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except FileNotFoundError:
+        return False
 
 
 def publish_if_absent(final: str, data: bytes, *, mode: int = 0o644) -> bool:

@@ -34,11 +34,6 @@ def changed(repo: GitRepo, paths: Sequence[str]) -> set[str]:
     return set(_split(repo.ask(*words))) & set(paths)
 
 
-def forget(repo: GitRepo, paths: Sequence[str]) -> None:
-    """Takes files out of git's index, whatever filters would say of them; the files stay."""
-    repo.ask("update-index", "-z", "--force-remove", "--stdin", stdin=_joined(paths))
-
-
 def with_attribute(repo: GitRepo, name: str, value: str, paths: Sequence[str]) -> set[str]:
     """Those of `paths` whose attribute has this value in the work tree."""
     found = _split(repo.ask("check-attr", "-z", "--stdin", name, stdin=_joined(paths)))

@@ -10,11 +10,19 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dvlite.errors import DvliteError, MissingError, PathError, ProjectError
+from dvlite.atomic import end_exchange, exchange
+from dvlite.errors import (
+    DvliteError,
+    LockError,
+    MissingError,
+    PathError,
+    ProjectError,
+    StorageError,
+)
 
 # `git rev-parse --local-env-vars` without the ones that carry the user's own `-c` options.
 _LOCAL_VARIABLES = (
@@ -34,6 +42,18 @@ _LOCAL_VARIABLES = (
     "GIT_NAMESPACE",
     "GIT_CEILING_DIRECTORIES",
 )
+# What git says when the disk refuses, and what to do.
+_STORAGE = {
+    "No space left on device": "free some space and run the command again",
+    "Disk quota exceeded": "your quota is used up; free some space and run the command again",
+    "Input/output error": "the disk reports an error; check it before going on",
+    "Read-only file system": "the file system is read-only",
+    # git does not say why
+    "ailed to write new configuration file": "is the disk full? free some space",
+    "index.lock": "is the disk full? free some space and run the command again",
+    "nable to write new index file": "is the disk full? free some space and run the command again",
+    "nable to write new_index file": "is the disk full? free some space and run the command again",
+}
 # Arguments of one process are limited to 2 MB on Linux and 1 MB on macOS.
 _PATHS_A_CALL = 200
 # A pointer is some 150 bytes; whatever is larger than this is not one, and is not read.
@@ -129,15 +149,53 @@ class GitRepo:
 
     def stage(self, paths: Sequence[str]) -> None:
         """Puts the files' content (or that they are gone) into git's index."""
-        for batch in _batches(paths):
-            self._run("--literal-pathspecs", "add", "--all", "--", *batch)
+        words = ["--literal-pathspecs", "add", "--all", "--"]
+        self._change_index([[*words, *batch] for batch in _batches(paths)])
 
     def unstage(self, paths: Sequence[str]) -> None:
         """Takes files out of git's index; the files stay."""
-        for batch in _batches(paths):
-            self._run(
-                "--literal-pathspecs", "rm", "--quiet", "--cached", "--ignore-unmatch", "--", *batch
-            )
+        words = ["--literal-pathspecs", "rm", "--quiet", "--cached", "--ignore-unmatch", "--"]
+        self._change_index([[*words, *batch] for batch in _batches(paths)])
+
+    def forget(self, paths: Sequence[str]) -> None:
+        """As `unstage`, whatever filters would say of the files."""
+        names = b"".join(os.fsencode(path) + b"\0" for path in paths)
+        self._change_index([["update-index", "-z", "--force-remove", "--stdin"]], names)
+
+    def _change_index(self, commands: list[list[str]], stdin: bytes | None = None) -> None:
+        """Runs commands that change git's index; a kill leaves none of git's locks."""
+        environment = self._environment()
+        if "GIT_INDEX_FILE" in environment:  # a temporary one of a hook: git holds the lock
+            self._run_all(commands, stdin, environment)
+            return
+
+        def change(draft: str) -> None:
+            self._run_all(commands, stdin, {**environment, "GIT_INDEX_FILE": draft})
+
+        if commands:
+            self._exchange(os.path.join(self.git_dir, "index"), change)
+
+    def unlock(self) -> None:
+        """Removes git's locks, if it was we who were killed while we held them."""
+        for path in (os.path.join(self.git_dir, "index"), os.path.join(self.common_dir, "config")):
+            end_exchange(path, _draft(path))
+
+    def _run_all(
+        self, commands: list[list[str]], stdin: bytes | None, environment: dict[str, str]
+    ) -> None:
+        for words in commands:
+            done = _start(self._command(words), stdin, environment)
+            if done.returncode:
+                raise _error(done)
+
+    def _exchange(self, path: str, change: Callable[[str], None]) -> None:
+        try:
+            exchange(path, _draft(path), change)
+        except LockError as error:
+            name = os.path.basename(path)
+            raise ProjectError(
+                f"another git process holds git's {name} ({name}.lock)", error.hint
+            ) from error
 
     def unmerged(self, suffix: str, folder: str = "") -> dict[str, dict[int, str]]:
         """The conflicts of a merge: path -> {1: base, 2: ours, 3: theirs}, as blobs."""
@@ -302,7 +360,11 @@ class GitRepo:
     def set_setting(self, key: str, value: str | None) -> None:
         """Sets one of git's settings for this repository; None: takes it away."""
         words = ["--replace-all", key, value] if value is not None else ["--unset-all", key]
-        self._run("config", "--local", *words)
+
+        def change(draft: str) -> None:
+            self._run("config", "--file", draft, *words)
+
+        self._exchange(os.path.join(self.common_dir, "config"), change)
 
     def hooks_path(self) -> str | None:
         """The folder of hooks that git is told to use, a relative one as seen from `top`; None:
@@ -342,6 +404,10 @@ class GitRepo:
         if index and os.path.join(self.top, index).startswith(self.git_dir + os.sep):
             environment["GIT_INDEX_FILE"] = index
         return environment
+
+
+def _draft(path: str) -> str:
+    return os.path.join(os.path.dirname(path), "dvlite", "git-" + os.path.basename(path))
 
 
 def merge_text(ours: str, base: str, theirs: str, labels: Sequence[str], marker: int) -> int:
@@ -415,18 +481,21 @@ def _discovery_error(folder: str, message: str) -> DvliteError:
 
 def _error(done: subprocess.CompletedProcess[bytes]) -> DvliteError:
     message = os.fsdecode(done.stderr)
-    if "index.lock" in message:
+    if "index.lock" in message and "File exists" in message:
         return ProjectError(
             "another git process holds git's index (index.lock)",
             "wait for it; if none runs, git says which file to remove: run `git status`",
         )
+    verb = next((word for word in done.args[3:] if not word.startswith(("-", "core."))), "")
+    for text, hint in _STORAGE.items():
+        if text in message:
+            return StorageError(f"git {verb} failed: {_first_line(message)}", hint)
     if "ignored by one of your .gitignore" in message:
         names = [line for line in message.splitlines() if line.endswith(".dvl")]
         return PathError(
             f"git ignores the pointer {', '.join(names) or 'file'}",
             "take its pattern out of .gitignore, so that the pointer can be committed",
         )
-    verb = next((word for word in done.args[3:] if not word.startswith("-")), "")
     return ProjectError(f"git {verb} failed: {_first_line(message)}")
 
 

@@ -234,6 +234,7 @@ class Project:
                 "this command needs a writable repository",
             ) from error
         with write_lock(os.path.join(self.private_folder, "lock"), on_wait=on_wait):
+            self.repo.unlock()
             yield
 
     @property

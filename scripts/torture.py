@@ -1,283 +1,115 @@
-"""Kills dvlite at random moments and checks that nothing is lost and nothing needs repair.
+"""Breaks dvlite at every point at which it changes a file, and checks that nothing is lost.
 
-Each round picks a command (add, push, pull, checkout), kills its whole process group with
-SIGKILL at a random moment, and then checks: `dvlite status` works, the same command run again
-succeeds, the workspace is what the pointers say, and every committed version restores byte for
-byte into a fresh clone.
+A library between each program and the C library counts every call that changes a file (of dvlite,
+its threads, and the git that it starts). Each trial starts from the same small repository and
+breaks one command at one point:
 
-    scripts/torture --kills 100 [--seed N] [--files N] [--keep]
+    kill      the process group gets SIGKILL (a write is two points: before it, and half done)
+    enospc    the call fails: the disk is full; alternately once, and from then on
+    eio       the same for a broken disk
+    moments   SIGKILL at random moments, amid a longer history
+
+Then everything visible in caches and remotes is verified, every file of the workspace has to be as
+it was or as the command makes it, `dvlite status` and the same command again have to work, and the
+end has to be what an undisturbed run gives.
+
+    scripts/torture                             all points, by kill
+    scripts/torture --mode enospc --sample 500  some of them
+    scripts/torture --mode kill --commands add-new,push-more --points 17
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
-Version = dict[str, str]
-COMMANDS = ("add", "push", "pull", "checkout")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.torture import moments
+from tests.torture.campaign import MODES, Campaign, Found, Order, choose, table
+from tests.torture.scenes import SCENES
+from tests.torture.shim import compiler
 
 
-class Failure(Exception):
-    """A promise that was not kept."""
-
-
-class Torture:
-    """One repository, one remote, and the versions that must never be lost."""
-
-    def __init__(self, folder: Path, seed: int, files: int) -> None:
-        self.folder, self.random, self.files = folder, random.Random(seed), files
-        self.repository, self.remote = folder / "repository", folder / "remote"
-        self.versions: dict[str, Version] = {}
-        self.durations: dict[str, float] = {}
-        self.killed: Counter[str] = Counter()
-        self.finished: Counter[str] = Counter()
-        self.environment = {
-            **os.environ,
-            "HOME": str(folder),
-            "GIT_CONFIG_GLOBAL": str(folder / "gitconfig"),
-            "GIT_CONFIG_NOSYSTEM": "1",
-        }
-        (folder / "gitconfig").write_text(
-            "[user]\n name = T\n email = t@example.org\n[init]\n defaultBranch = main\n"
-            '[protocol "file"]\n allow = always\n[advice]\n detachedHead = false\n'
-        )
-
-    # -- commands ------------------------------------------------------------------------------
-
-    def git(self, *words: str, cwd: Path | None = None) -> str:
-        return self._run(["git", *words], cwd or self.repository)
-
-    def dvlite(self, *words: str, cwd: Path | None = None) -> str:
-        return self._run([sys.executable, "-m", "dvlite", *words], cwd or self.repository)
-
-    def _run(self, command: list[str], cwd: Path) -> str:
-        done = subprocess.run(
-            command, cwd=cwd, env=self.environment, capture_output=True, text=True, timeout=300
-        )
-        if done.returncode:
-            raise Failure(
-                f"{' '.join(command[-4:])} in {cwd.name} ended with {done.returncode}:\n"
-                f"{done.stdout}{done.stderr}"
-            )
-        return done.stdout
-
-    def kill_during(self, name: str, *words: str, cwd: Path | None = None) -> None:
-        """Runs a command and kills it at a random moment (or lets it finish, if it was faster)."""
-        begin = time.monotonic()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dvlite", *words],
-            cwd=cwd or self.repository,
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        span = self.durations.get(name, 1.0)
-        try:
-            process.wait(self.random.uniform(0.1 * span, 1.05 * span))
-            self.finished[name] += 1
-            self.durations[name] = time.monotonic() - begin
-        except subprocess.TimeoutExpired:
-            group = self.random.random() < 0.5
-            (os.killpg if group else os.kill)(process.pid, signal.SIGKILL)
-            process.wait()
-            self.killed[name] += 1
-
-    # -- the data ------------------------------------------------------------------------------
-
-    def set_up(self) -> None:
-        self.repository.mkdir()
-        self.git("init", "-q")
-        self.dvlite("init")
-        self.dvlite("remote", "add", "store", str(self.remote), "--default")
-        self.edit(everything=True)
-        self.timed("add", "add", "data", "model.bin")
-        self.commit()
-        self.timed("push", "push")
-        self.git("clone", "-q", "--bare", str(self.repository), str(self.folder / "bare"))
-        self.git("remote", "add", "origin", str(self.folder / "bare"))
-        self.git("fetch", "-q", "origin")
-
-    def timed(self, name: str, *words: str) -> None:
-        begin = time.monotonic()
-        self.dvlite(*words)
-        self.durations[name] = time.monotonic() - begin
-
-    def edit(self, everything: bool = False) -> None:
-        """Changes, adds and deletes some files, or makes them all."""
-        data = self.repository / "data"
-        for number in range(self.files):
-            path = data / f"d{number % 20:02d}" / f"f{number:04d}"
-            if not everything and self.random.random() > 0.2:
-                continue
-            if path.exists() and self.random.random() < 0.2:
-                path.unlink()
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            path.write_bytes(self.random.randbytes(self.random.randrange(20_000)))
-        model = self.repository / "model.bin"
-        body = bytearray(model.read_bytes() if model.exists() else self.random.randbytes(6_000_000))
-        at = self.random.randrange(len(body) - 1000)
-        body[at : at + 1000] = self.random.randbytes(1000)
-        model.unlink(missing_ok=True)
-        model.write_bytes(body)
-
-    def snapshot(self, root: Path) -> Version:
-        paths = [root / "model.bin", *sorted((root / "data").rglob("*"))]
-        return {
-            str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in paths
-            if path.is_file()
-        }
-
-    def commit(self) -> None:
-        self.git("add", "-A", ".")
-        self.git("commit", "-q", "--allow-empty", "-m", f"version {len(self.versions)}")
-        commit = self.git("rev-parse", "HEAD").strip()
-        self.versions[commit] = self.snapshot(self.repository)
-
-    # -- rounds --------------------------------------------------------------------------------
-
-    def round(self, name: str) -> None:
-        rounds: dict[str, Callable[[], None]] = {
-            "add": self.round_add,
-            "push": self.round_push,
-            "pull": self.round_pull,
-            "checkout": self.round_checkout,
-        }
-        rounds[name]()
-
-    def round_add(self) -> None:
-        self.edit()
-        before = self.snapshot(self.repository)
-        self.kill_during("add", "add", "data", "model.bin")
-        self.dvlite("status")
-        self.expect(self.snapshot(self.repository) == before, "a killed add changed the workspace")
-        self.dvlite("add", "data", "model.bin")
-        self.expect_clean(self.repository)
-        self.commit()
-
-    def round_push(self) -> None:
-        self.edit()
-        self.dvlite("add", "data", "model.bin")
-        self.commit()
-        self.kill_during("push", "push")
-        self.dvlite("status")
-        self.dvlite("push")
-        self.restore_elsewhere(self.head())
-
-    def round_pull(self) -> None:
-        self.dvlite("push")
-        clone = self.clone()
-        self.kill_during("pull", "pull", cwd=clone)
-        self.dvlite("status", cwd=clone)
-        self.dvlite("pull", cwd=clone)
-        self.expect_clean(clone)
-        self.expect(self.snapshot(clone) == self.versions[self.head()], "pull restored other bytes")
-        self.remove(clone)
-
-    def round_checkout(self) -> None:
-        target = self.random.choice(list(self.versions))
-        for commit in (target, "main"):
-            self.git("checkout", "-q", commit)
-            self.kill_during("checkout", "checkout")
-            self.dvlite("status")
-            self.dvlite("checkout")
-            self.expect_clean(self.repository)
-            self.expect(
-                self.snapshot(self.repository) == self.versions[self.head()],
-                f"checkout of {commit} made other bytes",
-            )
-
-    # -- checks --------------------------------------------------------------------------------
-
-    def restore_elsewhere(self, commit: str) -> None:
-        clone = self.clone()
-        self.git("checkout", "-q", commit, cwd=clone)
-        self.dvlite("pull", cwd=clone)
-        self.expect(self.snapshot(clone) == self.versions[commit], f"{commit} restored otherwise")
-        self.remove(clone)
-
-    def restore_all(self) -> None:
-        """Every committed version, from a fresh clone and the remote."""
-        self.dvlite("push", "--all-commits")
-        clone = self.clone()
-        for commit, version in self.versions.items():
-            self.git("checkout", "-q", commit, cwd=clone)
-            self.dvlite("pull", cwd=clone)
-            self.expect(self.snapshot(clone) == version, f"{commit} restored otherwise")
-        self.remove(clone)
-
-    def expect_clean(self, root: Path) -> None:
-        out = subprocess.run(
-            [sys.executable, "-m", "dvlite", "status", "--exit-code"],
-            cwd=root,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-        )
-        self.expect(out.returncode == 0, f"status is not clean:\n{out.stdout}{out.stderr}")
-
-    def expect(self, true: bool, message: str) -> None:
-        if not true:
-            raise Failure(message)
-
-    def head(self) -> str:
-        return self.git("rev-parse", "HEAD").strip()
-
-    def clone(self) -> Path:
-        clone = self.folder / f"clone{self.random.randrange(10**9)}"
-        self.git("clone", "-q", str(self.repository), str(clone))
-        return clone
-
-    def remove(self, folder: Path) -> None:
-        subprocess.run(["chmod", "-R", "u+w", str(folder)], check=False)
-        shutil.rmtree(folder)
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--mode", default="kill", choices=[*MODES, "moments"])
+    parser.add_argument("--commands", help="scenes or verbs, with commas (default: all)")
+    parser.add_argument("--points", help="only these points: 3,7,10-20")
+    parser.add_argument("--sample", type=int, help="so many points at random")
+    parser.add_argument("--always", action="store_true", help="every call from the point on fails")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--folder", help="where to work (default: in memory, where possible)")
+    parser.add_argument("--keep", action="store_true", help="keep the folder afterwards")
+    parser.add_argument("--kills", type=int, default=100, help="moments: stop after so many")
+    parser.add_argument("--files", type=int, default=400, help="moments: files in a folder")
+    return parser.parse_args()
 
 
 def main() -> int:
-    """Runs the rounds; 0 when every promise held."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=100, help="stop after so many kills")
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--files", type=int, default=400, help="files in the data folder")
-    parser.add_argument("--keep", action="store_true", help="keep the folder afterwards")
-    options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="dvlite-torture-"))
-    torture = Torture(folder, options.seed, options.files)
-    print(f"seed {options.seed}, folder {folder}", flush=True)
-    try:
-        torture.set_up()
-        number = 0
-        while sum(torture.killed.values()) < options.kills:
-            torture.round(COMMANDS[number % len(COMMANDS)])
-            number += 1
-            if number % 20 == 0:
-                print(f"{number} rounds, killed {dict(torture.killed)}", flush=True)
-        torture.restore_all()
-    except Failure as failure:
-        print(f"FAILED after {sum(torture.killed.values())} kills: {failure}", flush=True)
+    """Tries what was asked for; 0 when every promise held."""
+    options = parse()
+    if options.mode == "moments":
+        return moments.run(options.kills, options.seed, options.files, options.keep)
+    if compiler() is None:
+        print("NOT TESTED: no C compiler (apt-get install gcc)")
         return 1
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    folder = Path(options.folder or tempfile.mkdtemp(prefix="dvlite-torture-", dir=memory))
+    folder.mkdir(exist_ok=True)
+    print(f"seed {options.seed}, folder {folder}", flush=True)
+    begin = time.monotonic()
+    try:
+        with Campaign(folder, options.jobs) as campaign:
+            found = campaign.run(orders(campaign, options), lambda text: print(text, flush=True))
     finally:
         if not options.keep:
-            torture.remove(folder)
-    print(
-        f"{sum(torture.killed.values())} kills {dict(torture.killed)}, ran to their end "
-        f"{dict(torture.finished)}; {len(torture.versions)} versions restored"
-    )
-    return 0
+            subprocess.run(["chmod", "-R", "u+w", str(folder)], check=False)
+            shutil.rmtree(folder)
+    return report(found, time.monotonic() - begin)
+
+
+def orders(campaign: Campaign, options: argparse.Namespace) -> list[Order]:
+    asked = options.commands.split(",") if options.commands else None
+    scenes = [s.name for s in SCENES if asked is None or s.name in asked or s.verb in asked]
+    if not scenes:
+        sys.exit(f"there is no scene {options.commands}; {', '.join(s.name for s in SCENES)}")
+    points = campaign.points(scenes, options.mode)
+    if options.points:
+        wanted = numbers(options.points)
+        return [Order(scene, options.mode, n, options.always) for scene in scenes for n in wanted]
+    if options.mode == "kill":
+        return choose(points, "kill", options.sample, options.seed)
+    half = options.sample // 2 if options.sample else None
+    return [
+        order
+        for always in (False, True)
+        for order in choose(points, options.mode, half, options.seed, always)
+    ]
+
+
+def numbers(text: str) -> list[int]:
+    """`3,7,10-12` as numbers."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def report(found: Found, seconds: float) -> int:
+    print(table(found))
+    print(f"{sum(found.tried.values())} trials in {seconds:.0f} s, {len(found.failures)} failed")
+    return 1 if found.failures else 0
 
 
 if __name__ == "__main__":

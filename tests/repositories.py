@@ -108,7 +108,11 @@ class Repository:
 
     def work_files(self) -> Listing:
         """Everything outside `.git`, and what git has staged."""
-        found = {name: what for name, what in listing(self.path).items() if not _is_git(name)}
+        found = {
+            name: what
+            for name, what in listing(self.path).items()
+            if not _is_git(name) and name != ".dvlite/tmp"
+        }
         return {**found, "(index)": self.git("ls-files", "--stage", "-z")}
 
     def everything(self) -> Listing:

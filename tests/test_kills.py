@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "torture.py"
-# scripts/torture --kills 100 is the long run
-SHORT = ("--kills", "8", "--files", "120")
+# scripts/torture --mode moments --kills 100 is the long run
+SHORT = ("--mode", "moments", "--kills", "8", "--files", "120")
 
 
 @pytest.mark.parametrize("seed", [1])

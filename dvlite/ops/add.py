@@ -11,7 +11,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dvlite.atomic import publish
+from dvlite.atomic import publish_in_tree
 from dvlite.errors import MissingError, PathError
 from dvlite.ops.checkout import bring_in_step
 from dvlite.ops.deciding import Case, What, decide
@@ -171,9 +171,10 @@ class _Adding:
             self.looker.done()
             self.base = bring_in_step(self.project, self.looker, here, pointer, self.base)
             return
+        self._write(work.path, pointer, before)
+        # not before: where the pointer could not be written, the base must not say it was
         if known is None or not known.same_content(pointer):
             self._steps[work.path] = pointer
-        self._write(work.path, pointer, before)
 
     def _refuse_missing(self, path: str, pointer: Pointer) -> None:
         """What the pointer's new version brought has to be here before it can be merged."""
@@ -267,7 +268,7 @@ class _Adding:
         # staged also when it is as it was: an add before may have failed to
         self._to_stage.append(f"{folder}/.gitignore" if folder else ".gitignore")
         if before is None or not pointer.same_content(before):
-            publish(self.project.absolute(pointer_path(path)), render(pointer))
+            publish_in_tree(self.project.absolute(pointer_path(path)), render(pointer))
         self._to_stage.append(pointer_path(path))
 
 

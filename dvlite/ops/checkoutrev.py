@@ -15,7 +15,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dvlite.atomic import publish
+from dvlite.atomic import publish_in_tree
 from dvlite.errors import ConflictError, DvliteError, MissingError, PathError
 from dvlite.ops.add import check_git, check_pointers
 from dvlite.ops.checkout import (
@@ -240,7 +240,7 @@ class _Work:
             staged.append(f"{folder}/.gitignore" if folder else ".gitignore")
             now = self.now.get(step.path)
             if now is None or not now.same_content(step.target):
-                publish(self.project.absolute(pointer_path(step.path)), render(step.target))
+                publish_in_tree(self.project.absolute(pointer_path(step.path)), render(step.target))
             staged.append(pointer_path(step.path))
         self.project.repo.stage([self.project.to_git(one) for one in dict.fromkeys(staged)])
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dvlite.errors import ConflictError, MissingError
-from dvlite.ops.looking import Looker
-from dvlite.ops.stepping import Rule, Stepper, plan_step
+from dvlite.ops.looking import Here, Looker
+from dvlite.ops.stepping import Rule, Stepper, missing_files, plan_step
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.cachewriter import CacheWriter
@@ -35,17 +35,34 @@ def discard(project: Project, paths: Sequence[str]) -> list[Discarded]:
     looker = Looker(project, keep=True)
     kept: list[Discarded] = []
     for path in paths:
-        here = looker.look(path)
+        here = _keep(looker, path)
         if here.pointer is None:
             continue
-        if here.snapshot is not None:
-            with CacheWriter(looker.cache) as writer:
-                for oid, data in here.snapshot.trees.items():
-                    writer.add(oid, data, RowKind.TREE)
         name = here.pointer.oid.hex()[:_ID_DIGITS]
         kept.append(Discarded(name, path, here.pointer, int(time.time())))
     _write_down(project, kept)
     return kept
+
+
+def _keep(looker: Looker, path: str) -> Here:
+    """Puts what is at a path into the cache, all of it: it may be the only copy there is.
+
+    Raises:
+        ConflictError: that cannot be done.
+    """
+    for looker.forget in (False, True):  # what the stat index knows may have left the cache
+        here = looker.look(path)
+        if here.snapshot is not None:
+            with CacheWriter(looker.cache) as writer:
+                for oid, data in here.snapshot.trees.items():
+                    writer.add(oid, data, RowKind.TREE)
+        if here.pointer is None or not missing_files(looker, here.pointer):
+            looker.forget = False
+            return here
+    raise ConflictError(
+        f"the edits of {path} cannot be kept in the cache, and would be lost",
+        "is another program writing there? move them away, or add them: dvlite add",
+    )
 
 
 def remember(project: Project, pointers: Mapping[str, Pointer]) -> list[Discarded]:

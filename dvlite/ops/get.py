@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
 
-from dvlite.atomic import temporary_name
+from dvlite.atomic import lock_once, temporary_name
 from dvlite.errors import ConflictError, CorruptError, MissingError, PathError
 from dvlite.gitrepo import GitRepo
 from dvlite.ops.discarded import Discarded, discard
@@ -37,6 +38,8 @@ from dvlite.workspace.write import NewFile
 from dvlite.workspace.writers import WriteOptions, Writers
 
 _FEW = 5
+# Folders of unfinished things begin so.
+_SCRATCH = ".dvlite-get-"
 # Read from the cache for a pipe: large enough that system calls do not count.
 _BLOCK_BYTES = 1 << 20
 
@@ -246,9 +249,7 @@ def _write(project: Project, request: GetRequest, result: GetResult, progress: P
     """Everything is made beside `output` first, and then gets its name."""
     entry, output = result.entry, request.output
     check_space(os.path.dirname(output), entry.size)
-    scratch = temporary_name(os.path.dirname(output), ".dvlite-get-")
-    os.mkdir(scratch, 0o700)
-    try:
+    with _scratch_beside(output) as scratch:
         made = os.path.join(scratch, "made")
         cache = project.cache()
         # copies: what leaves the project must not be a read-only link into its cache
@@ -259,8 +260,37 @@ def _write(project: Project, request: GetRequest, result: GetResult, progress: P
             _make_file(options, scratch, entry)
         _make_room(project, request, result)
         os.rename(made, output)
+
+
+@contextmanager
+def _scratch_beside(output: str) -> Iterator[str]:
+    """A folder for unfinished things beside `output`, locked while it is in use. Those that killed
+    commands left there are removed."""
+    parent = os.path.dirname(output)
+    for name in os.listdir(parent):
+        if name.startswith(_SCRATCH):
+            with suppress(OSError), _locked_folder(os.path.join(parent, name)) as mine:
+                if mine:
+                    shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
+    while True:
+        scratch = temporary_name(parent, _SCRATCH)
+        os.mkdir(scratch, 0o700)
+        try:
+            with _locked_folder(scratch) as mine:
+                if mine and os.path.exists(scratch):  # else another get took it for a leftover
+                    yield scratch
+                    return
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _locked_folder(folder: str) -> Iterator[bool]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield lock_once(descriptor)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        os.close(descriptor)
 
 
 def _make_file(options: WriteOptions, scratch: str, entry: Entry) -> None:

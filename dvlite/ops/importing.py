@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dvlite.atomic import publish
+from dvlite.atomic import publish_in_tree
 from dvlite.errors import PathError
 from dvlite.gitfiles import changed
 from dvlite.ops.add import check_git, check_pointers
@@ -119,7 +119,7 @@ def track(
         folders.setdefault(folder, []).append(name)
         os.makedirs(project.absolute(folder), exist_ok=True)
         if path not in pointers:
-            publish(project.absolute(pointer_path(path)), render(pointer))
+            publish_in_tree(project.absolute(pointer_path(path)), render(pointer))
         staged.append(pointer_path(path))
     for folder, names in folders.items():
         take_over(project.absolute(folder), names)

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from dvlite.atomic import publish
-from dvlite.gitfiles import forget, small_blobs_of_history, small_files, with_attribute
+from dvlite.atomic import publish_in_tree
+from dvlite.gitfiles import small_blobs_of_history, small_files, with_attribute
 from dvlite.ops.dvccontent import Taken, take_names
 from dvlite.ops.importing import (
     History,
@@ -159,10 +159,11 @@ class _Importing:
             return
         self._exempt(list(new))
         done = track(self.project, new.values(), self.pointers)
-        forget(self.project.repo, [self.project.to_git(path) for path in new])
         for one in tracked:
             if one.path in new:
                 self._fill_in(one, done[one.path])
+        # last: what git knows is what an import after an interruption goes on with
+        self.project.repo.forget([self.project.to_git(path) for path in new])
 
     def _exempt(self, new: list[str]) -> None:
         """Keeps our own files out of git-lfs, where its lines are about whole folders."""
@@ -179,9 +180,9 @@ class _Importing:
         where = self.project.absolute(one.path)
         if _read_small(where) != one.text:
             return
-        os.unlink(where)
         looker = Looker(self.project, self.progress)
-        step = plan_step(looker, looker.look(one.path), pointer, [], Rule())
+        here = looker.look(one.path)
+        step = plan_step(looker, here, pointer, [here.pointer] if here.pointer else [], Rule())
         Stepper(self.project, looker, self.progress).run(step)
         looker.done()
 
@@ -223,7 +224,7 @@ class _Importing:
                 data = stream.read(_MOST_ATTRIBUTES)
             kept = [line for line in data.splitlines(True) if not _is_of_lfs(line)]
             if len(kept) != len(data.splitlines()):
-                publish(absolute, b"".join(kept))
+                publish_in_tree(absolute, b"".join(kept))
                 self.project.repo.stage([git_path])
                 self.result.removed.append(f"{path} (lines with filter=lfs)")
 

@@ -6,7 +6,7 @@ import os
 import secrets
 from dataclasses import dataclass
 
-from dvlite.atomic import publish
+from dvlite.atomic import publish_in_tree
 from dvlite.errors import ProjectError
 from dvlite.gitrepo import GitRepo
 from dvlite.project import Project
@@ -34,11 +34,23 @@ def init(folder: str) -> InitResult:
     repo = GitRepo.discover(folder)
     root = os.path.realpath(folder)
     _refuse_nested(repo, root)
-    created = [path for path in (_config(root), _ignore(root), merge_by_union(root)) if path]
+    created = [path for path in (_ignore(root), _config(root), merge_by_union(root)) if path]
     project = Project.at(repo, root)
-    names = [os.path.relpath(path, root) for path in created]
-    repo.stage([project.to_git(name) for name in names])
-    return InitResult(root, tuple(names))
+    _stage(project, [os.path.relpath(path, root) for path in created])
+    return InitResult(root, tuple(os.path.relpath(path, root) for path in created))
+
+
+def _stage(project: Project, created: list[str]) -> None:
+    """Also what an init that was killed had made, and git does not know yet."""
+    ours = [FILE, _ignore_name(), ".gitattributes"]
+    there = [project.to_git(name) for name in ours if os.path.exists(project.absolute(name))]
+    known = project.repo.tracked(there)
+    new = [name for name in there if name not in known]
+    project.repo.stage(list(dict.fromkeys([*new, *map(project.to_git, created)])))
+
+
+def _ignore_name() -> str:
+    return os.path.join(os.path.dirname(FILE), ".gitignore")
 
 
 def _refuse_nested(repo: GitRepo, root: str) -> None:
@@ -64,8 +76,9 @@ def _config(root: str) -> str | None:
 
 
 def _ignore(root: str) -> str | None:
-    path = os.path.join(root, os.path.dirname(FILE), ".gitignore")
+    path = os.path.join(root, _ignore_name())
     if os.path.exists(path):
         return None
-    publish(path, _IGNORED, durable=False)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    publish_in_tree(path, _IGNORED, durable=False)
     return path

@@ -1,7 +1,8 @@
 """`dvlite mv`: data and pointer move together.
 
 Owns the order: first the new pointer and its ignore line, then the data, then the old pointer.
-Interrupted anywhere, the data has a pointer beside it or is where a checkout makes it again.
+Interrupted anywhere, the data has a pointer beside it or is where a checkout makes it again, and
+the same command again goes on.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 
-from dvlite.atomic import publish
+from dvlite.atomic import publish, publish_in_tree
 from dvlite.errors import ConflictError, PathError
 from dvlite.project import Project
+from dvlite.workspace.base import Base, quote
 from dvlite.workspace.gitignore import ignore, unignore
 from dvlite.workspace.pointer import (
     SUFFIX,
@@ -45,13 +47,16 @@ def mv(project: Project, source: str, target: str, dry_run: bool = False) -> Mov
     with project.lock():
         pointers = project.pointers()
         source = data_path(source) if source.endswith(SUFFIX) else source
-        if source not in pointers:
-            raise PathError(f"no pointer tracks {source or '.'}", "dvlite ls lists what is tracked")
         target = _resolve(project, pointers, source, target)
-        _check(project, pointers, source, target)
+        begun = _is_begun(project, source, target)
+        pointer = pointers.get(source) or (pointers.get(target) if begun else None)
+        if pointer is None:
+            raise PathError(f"no pointer tracks {source or '.'}", "dvlite ls lists what is tracked")
+        if not begun:
+            _check(project, pointers, source, target)
         moved = Moved(source, target, os.path.lexists(project.absolute(source)))
         if not dry_run:
-            _carry_out(project, pointers[source], moved)
+            _carry_out(project, pointer, moved)
         return moved
 
 
@@ -61,6 +66,12 @@ def _resolve(project: Project, pointers: dict[str, Pointer], source: str, target
     if not target or (os.path.isdir(project.absolute(target)) and target not in pointers):
         return f"{target}/{name}" if target else name
     return target
+
+
+def _is_begun(project: Project, source: str, target: str) -> bool:
+    """Whether this very move was interrupted, and its data is at one place only."""
+    both = all(os.path.lexists(project.absolute(path)) for path in (source, target))
+    return not both and _read_note(project) == _note(source, target)
 
 
 def _check(project: Project, pointers: dict[str, Pointer], source: str, target: str) -> None:
@@ -109,37 +120,70 @@ def _check_folder(project: Project, target: str) -> None:
 
 def _carry_out(project: Project, pointer: Pointer, moved: Moved) -> None:
     """Whatever is interrupted: the data is there, and a pointer that names it."""
-    base = project.base()
-    changes = [_edit_ignore(project, moved.target, add=True)]
-    publish(project.absolute(pointer_path(moved.target)), render(pointer))
-    known = base.get(moved.source)
-    project.save_base(base.updated({moved.target: known}) if known is not None else base)
-    if moved.with_data:
-        try:
+    publish(_note_path(project), _note(moved.source, moved.target))
+    before = project.base()
+    try:
+        _name_target(project, pointer, moved, before)
+        if moved.with_data:
             os.rename(project.absolute(moved.source), project.absolute(moved.target))
-        except OSError:  # another file system, or a folder that may not be changed
-            os.unlink(project.absolute(pointer_path(moved.target)))
-            _edit_ignore(project, moved.target, add=False)
-            project.save_base(base)
-            raise
-        with suppress(FileNotFoundError):
-            os.replace(project.stat_index_path(moved.source), project.stat_index_path(moved.target))
-    os.unlink(project.absolute(pointer_path(moved.source)))
+    except OSError:  # a full disk, another file system, or a folder that may not be changed
+        _take_back(project, moved, before)
+        raise
+    with suppress(FileNotFoundError):
+        os.replace(project.stat_index_path(moved.source), project.stat_index_path(moved.target))
+    with suppress(FileNotFoundError):
+        os.unlink(project.absolute(pointer_path(moved.source)))
     project.save_base(project.base().updated({moved.source: None}))
-    changes.append(_edit_ignore(project, moved.source, add=False))
-    _tell_git(project, moved, [path for path in changes if path is not None])
+    # not before, or what a checkout puts there again would not be ignored
+    _edit_ignore(project, moved.source, add=False)
+    _tell_git(project, moved)
+    os.unlink(_note_path(project))
 
 
-def _edit_ignore(project: Project, path: str, add: bool) -> str | None:
+def _name_target(project: Project, pointer: Pointer, moved: Moved, base: Base) -> None:
+    _edit_ignore(project, moved.target, add=True)
+    publish_in_tree(project.absolute(pointer_path(moved.target)), render(pointer))
+    known = base.get(moved.source)
+    if known is not None:
+        project.save_base(base.updated({moved.target: known}))
+
+
+def _take_back(project: Project, moved: Moved, before: Base) -> None:
+    """As far as the disk lets us; the same command again copes with the rest."""
+    with suppress(OSError):
+        os.unlink(project.absolute(pointer_path(moved.target)))
+    with suppress(OSError):
+        _edit_ignore(project, moved.target, add=False)
+        project.save_base(before)
+        os.unlink(_note_path(project))
+
+
+def _note_path(project: Project) -> str:
+    return os.path.join(project.private_folder, "moving")
+
+
+def _note(source: str, target: str) -> bytes:
+    """What is being moved, so that the same command goes on after an interruption."""
+    return f"{quote(source)}\n{quote(target)}\n".encode("ascii")
+
+
+def _read_note(project: Project) -> bytes:
+    try:
+        with open(_note_path(project), "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return b""
+
+
+def _edit_ignore(project: Project, path: str, add: bool) -> None:
     folder, _, name = path.rpartition("/")
-    changed = (ignore if add else unignore)(project.absolute(folder), [name])
-    return None if changed is None else os.path.relpath(changed, project.root)
+    (ignore if add else unignore)(project.absolute(folder), [name])
 
 
-def _tell_git(project: Project, moved: Moved, changed: list[str]) -> None:
-    project.repo.unstage([project.to_git(pointer_path(moved.source))])
-    present = [path for path in dict.fromkeys(changed) if os.path.exists(project.absolute(path))]
+def _tell_git(project: Project, moved: Moved) -> None:
+    folders = {os.path.dirname(path): None for path in (moved.source, moved.target)}
+    ignoring = [os.path.join(folder, ".gitignore") for folder in folders]
+    present = [path for path in ignoring if os.path.exists(project.absolute(path))]
+    gone = [path for path in ignoring if path not in present]
+    project.repo.unstage([project.to_git(path) for path in [pointer_path(moved.source), *gone]])
     project.repo.stage([project.to_git(path) for path in [pointer_path(moved.target), *present]])
-    gone = [project.to_git(path) for path in changed if path not in present]
-    if gone:
-        project.repo.unstage(gone)

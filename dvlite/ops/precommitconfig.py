@@ -10,7 +10,7 @@ import os
 import re
 from typing import Any
 
-from dvlite.atomic import publish
+from dvlite.atomic import publish_in_tree
 from dvlite.errors import PathError, ProjectError
 from dvlite.ops.hookfiles import HOOKS, PROGRAM
 
@@ -51,7 +51,7 @@ def add_to_config(top: str) -> str | None:
             f"{FILE} is written in a way that cannot be extended by a command",
             f"add to its repos:\n{_ENTRY.rstrip()}",
         )
-    publish(path, after.encode(), durable=False)
+    publish_in_tree(path, after.encode(), durable=False)
     return path
 
 

@@ -50,7 +50,7 @@ def add_remote(
     check_remote_name(name)
     check_url(url)
     known = project.config.remotes()
-    if name in known and not force:
+    if name in known and not force and known[name].url != url:
         raise ConflictError(
             f"there is a remote {name} already: {redact(known[name].url)}",
             "choose another name, or replace it: --force",

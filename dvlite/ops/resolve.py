@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dvlite.atomic import publish
+from dvlite.atomic import publish_in_tree
 from dvlite.errors import ConflictError, CorruptError, DvliteError, MissingError, PathError
 from dvlite.ops.checkout import CheckoutResult, carry_out, plan_path
 from dvlite.ops.looking import Looker
@@ -222,7 +222,7 @@ class _Resolving:
             name = pointer_path(state.path)
             if state.conflict is not None:
                 if state.conflict.is_merged:
-                    publish(self.project.absolute(name), render_conflicted(state.conflict))
+                    publish_in_tree(self.project.absolute(name), render_conflicted(state.conflict))
                 continue
             done[state.path] = state.pointer
             if state.pointer is None:
@@ -231,7 +231,7 @@ class _Resolving:
                 folder, _, last = state.path.rpartition("/")
                 ignore(self.project.absolute(folder), [last])
                 staged.append(f"{folder}/.gitignore" if folder else ".gitignore")
-                publish(self.project.absolute(name), render(state.pointer))
+                publish_in_tree(self.project.absolute(name), render(state.pointer))
             staged.append(name)
         self._bring(done, result)
         self.project.repo.stage([self.project.to_git(path) for path in dict.fromkeys(staged)])

@@ -53,6 +53,8 @@ def rm(project: Project, request: RmRequest, progress: Progress = silent) -> lis
     """
     with project.lock():
         pointers = project.pointers()
+        if request.delete:
+            pointers = {**_begun(project, pointers, request.paths), **pointers}
         chosen = dict.fromkeys(_chosen(pointers, path) for path in request.paths)
         if not request.delete:
             if not request.dry_run:
@@ -62,13 +64,26 @@ def rm(project: Project, request: RmRequest, progress: Progress = silent) -> lis
         return _rm_with_data(project, request, {path: pointers[path] for path in chosen}, progress)
 
 
+def _begun(
+    project: Project, pointers: dict[str, Pointer], paths: Sequence[str]
+) -> dict[str, Pointer]:
+    """What a deletion that was interrupted has left: no pointer, but the base knows the data."""
+    base = project.base()
+    known = {data_path(path) if path.endswith(SUFFIX) else path for path in paths} - pointers.keys()
+    return {path: pointer for path in known if (pointer := base.get(path)) is not None}
+
+
 def _rm_with_data(
     project: Project, request: RmRequest, pointers: dict[str, Pointer], progress: Progress
 ) -> list[Removed]:
     clear_scratch(project)
     looker = Looker(project, progress)
     edited: set[str] = set()
-    steps = [_plan(looker, path, pointer, edited) for path, pointer in pointers.items()]
+    named = set(project.pointers())
+    steps = [
+        _plan(looker, path, pointer, edited, partly=path not in named)
+        for path, pointer in pointers.items()
+    ]
     if edited and not request.force:
         raise ConflictError(
             f"{', '.join(sorted(edited))}: edits that are not added would be lost",
@@ -102,9 +117,16 @@ def _chosen(pointers: dict[str, Pointer], given: str) -> str:
     raise PathError(f"no pointer tracks {given or '.'}", "dvlite ls lists what is tracked")
 
 
-def _plan(looker: Looker, path: str, pointer: Pointer, edited: set[str]) -> Step:
-    """How to delete what is there; notes the path when it has edits."""
+def _plan(
+    looker: Looker, path: str, pointer: Pointer, edited: set[str], partly: bool = False
+) -> Step:
+    """How to delete what is there; notes the path when it has edits. `partly`: some of it was
+    deleted before an interruption, and that is no edit."""
     here = looker.look(path)
+    if partly:
+        step = plan_step(looker, here, None, [pointer], Rule())
+        if not step.lost and not step.kept:
+            return step
     known = [pointer, looker.project.base().get(path)]
     ours = [here.pointer] if here.pointer is not None else []
     if ours and not any(one and one.same_content(here.pointer) for one in known):
@@ -113,19 +135,19 @@ def _plan(looker: Looker, path: str, pointer: Pointer, edited: set[str]) -> Step
 
 
 def _untrack(project: Project, paths: Sequence[str]) -> None:
-    """The ignore line first: interrupted then, the pointer is there and the command works again."""
-    changed: list[str] = []
+    """The pointer last: interrupted before, it is there, and the command works again."""
+    ignoring: dict[str, None] = {}
     for path in paths:
         folder, _, name = path.rpartition("/")
-        ignore_file = unignore(project.absolute(folder), [name])
-        if ignore_file is not None:
-            changed.append(os.path.relpath(ignore_file, project.root))
-        with suppress(FileNotFoundError):
-            os.unlink(project.absolute(pointer_path(path)))
-    present = [path for path in changed if os.path.exists(project.absolute(path))]
-    gone = [pointer_path(path) for path in paths] + [one for one in changed if one not in present]
+        unignore(project.absolute(folder), [name])
+        ignoring[os.path.join(folder, ".gitignore")] = None
+    present = [path for path in ignoring if os.path.exists(project.absolute(path))]
+    gone = [pointer_path(path) for path in paths] + [one for one in ignoring if one not in present]
     project.repo.unstage([project.to_git(path) for path in gone])
     project.repo.stage([project.to_git(path) for path in present])
+    for path in paths:
+        with suppress(FileNotFoundError):
+            os.unlink(project.absolute(pointer_path(path)))
 
 
 def _forget(project: Project, paths: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from dvlite.atomic import temporary_name
+from dvlite.atomic import SCRATCH, temporary_name
 from dvlite.errors import ConflictError, PathError
 from dvlite.ops.looking import Here, Looker, entry_of
 from dvlite.progress import Progress, silent
@@ -296,7 +296,7 @@ def refuse_behind_link(project: Project, path: str) -> None:
 
 def scratch_folder(project: Project) -> str:
     """Where unfinished things of a workspace are."""
-    return os.path.join(project.root, ".dvlite", "tmp")
+    return os.path.join(project.root, SCRATCH)
 
 
 def clear_scratch(project: Project) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dvlite.atomic import publish
+from dvlite.atomic import publish, publish_in_tree
 from dvlite.errors import FormatVersionError, MissingError, ProjectError, UsageError
 
 if sys.version_info >= (3, 11):
@@ -318,8 +318,10 @@ def edit(path: str, changes: Mapping[str, str | None], committed: bool) -> None:
             f"change it by hand: {', '.join(changes)}",
         )
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    # the private file may hold secrets: nobody else on the machine reads it
-    publish(path, after.encode(), mode=0o644 if committed else 0o600)
+    if committed:
+        publish_in_tree(path, after.encode())
+    else:  # it may hold secrets: nobody else on the machine reads it
+        publish(path, after.encode(), mode=0o600)
 
 
 def _edited(before: str, changes: Mapping[str, str | None], committed: bool) -> str:

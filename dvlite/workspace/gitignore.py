@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable
 
-from dvlite.atomic import publish
+from dvlite.atomic import publish_in_tree
 from dvlite.errors import PathError
 
 _BEGIN = b"# dvlite begin: kept by dvlite, edit outside this block"
@@ -97,7 +97,7 @@ def _edit(
     if after == before:
         return None
     if after:
-        publish(path, after, durable=False)
+        publish_in_tree(path, after, durable=False)
     else:
         os.unlink(path)
     return path

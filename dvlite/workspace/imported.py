@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dvlite.atomic import publish
+from dvlite.atomic import publish_in_tree
 from dvlite.errors import CorruptError, FormatVersionError
 from dvlite.storage.oid import from_text, to_text
 from dvlite.workspace.pointer import Pointer
@@ -76,7 +76,7 @@ def parse(data: bytes) -> Imported:
 
 def save(root: str, imported: Mapping[str, Pointer]) -> None:
     """Replaces the file."""
-    publish(os.path.join(root, FILE), render(imported))
+    publish_in_tree(os.path.join(root, FILE), render(imported))
 
 
 def render(imported: Mapping[str, Pointer]) -> bytes:

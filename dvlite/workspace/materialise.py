@@ -168,12 +168,13 @@ def change_folder(
     top = os.open(target.folder, _OPEN_FOLDER)
     try:
         prepared = _prepare(scratch, plan, target)
+        replaced = prepared.keys() & set(plan.remove)
         for path in plan.remove:
             with _folder_of(top, path, create=False) as (folder, name):
                 if folder is not None:
-                    _remove(folder, name, path, blocks)
-        _prune(top, plan.remove, root, read)
-        stats = _place(top, scratch, plan, prepared)
+                    _remove(folder, name, path, blocks, path in replaced)
+        _prune(top, [path for path in plan.remove if path not in replaced], root, read)
+        stats = _place(top, scratch, plan, prepared, replaced)
         return with_files(blocks, plan.write, stats)
     finally:
         os.close(top)
@@ -199,7 +200,9 @@ def _ignore(stats: list[Stat]) -> None:
     """The stat counts that a file has after it is renamed."""
 
 
-def _place(top: int, scratch: str, plan: Plan, prepared: dict[bytes, bytes]) -> dict[bytes, Stat]:
+def _place(
+    top: int, scratch: str, plan: Plan, prepared: dict[bytes, bytes], replaced: set[bytes]
+) -> dict[bytes, Stat]:
     stats: dict[bytes, Stat] = {}
     source = os.open(scratch, _OPEN_FOLDER)
     try:
@@ -209,7 +212,10 @@ def _place(top: int, scratch: str, plan: Plan, prepared: dict[bytes, bytes]) -> 
                     continue
             with _folder_of(top, path, create=True) as (folder, name):
                 assert folder is not None
-                _rename_new(source, prepared[path], folder, name, path)
+                if path in replaced:  # in one step: at no moment is there no file
+                    os.rename(prepared[path], name, src_dir_fd=source, dst_dir_fd=folder)
+                else:
+                    _rename_new(source, prepared[path], folder, name, path)
                 stats[path] = _stat_at(folder, name)
     finally:
         os.close(source)
@@ -226,7 +232,8 @@ def _rename_new(source: int, temporary: bytes, folder: int, name: bytes, path: b
     raise _meanwhile(path)
 
 
-def _remove(folder: int, name: bytes, path: bytes, blocks: Blocks) -> None:
+def _remove(folder: int, name: bytes, path: bytes, blocks: Blocks, replaced: bool) -> None:
+    """`replaced`: a file stays, since another one takes its place soon."""
     try:
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -239,7 +246,8 @@ def _remove(folder: int, name: bytes, path: bytes, blocks: Blocks) -> None:
     here = (found.st_size, found.st_ctime_ns, found.st_ino)
     if seen is not None and (seen[1], seen[3], seen[4]) != here:
         raise _meanwhile(path)
-    os.unlink(name, dir_fd=folder)
+    if not replaced:
+        os.unlink(name, dir_fd=folder)
 
 
 def _prune(top: int, removed: Iterable[bytes], root: bytes | None, read: ReadTree) -> None:

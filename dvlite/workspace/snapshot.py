@@ -285,7 +285,7 @@ class _Looking:
         """The oids of files that were only hashed, and that the cache does not have."""
         if self.look.keep:
             return set()
-        known = set(_oids_before(folder.old).values())
+        known = _trusted_oids(folder.old)
         return self.look.cache.missing(
             {oid for at, oid in enumerate(folder.oids) if folder.kinds[at] != Kind.TREE} - known
         )
@@ -343,6 +343,18 @@ def _oids_before(old: Block | None) -> dict[bytes, bytes]:
         return {}
     oids = bytes(old.oids)
     return {name: oids[at * 32 : at * 32 + 32] for at, name in enumerate(old.name_list())}
+
+
+def _trusted_oids(old: Block | None) -> set[bytes]:
+    """The oids of files that the index trusts: those the cache had when they were looked at."""
+    if old is None:
+        return set()
+    stats, oids = old.stat_columns(), bytes(old.oids)
+    return {
+        oids[at * OID_BYTES : (at + 1) * OID_BYTES]
+        for at in range(len(old.kinds))
+        if stats[at * STAT_WIDTH + 2]
+    }
 
 
 def _join(folder: bytes, name: bytes) -> bytes:

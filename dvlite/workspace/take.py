@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dvlite.atomic import temporary_name
 from dvlite.errors import PathError, StorageError
@@ -26,6 +26,10 @@ from dvlite.storage.directio import DirectWriter, read_blocks
 from dvlite.storage.oid import file_hasher, hash_bytes
 from dvlite.storage.tree import Kind
 from dvlite.workspace.links import reflink
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0)
 # A file that is being written is read again a few times; then it is the user's turn.
@@ -121,10 +125,7 @@ class Taker:
             return Untaken(str(error))
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-                raise StorageError(
-                    f"the cache cannot take {os.fsdecode(name)}: {error.strerror}",
-                    "free some space, or move the cache: dvlite config --local cache.dir DIR",
-                ) from error
+                raise _refused(os.fsdecode(name), error) from error
             return Untaken(error.strerror or str(error))
 
     def _take_file(self, folder: int, name: bytes, seen: Stat, opened: int) -> Taken:
@@ -304,6 +305,39 @@ def hash_large(
     return hasher.digest(), size
 
 
+class _CacheFile(DirectWriter):
+    """A file in the cache: what its disk says is not said of the file that is read."""
+
+    def __init__(self, path: str) -> None:
+        with _of_cache(path):
+            super().__init__(path)
+
+    def write(self, data: Buffer) -> int:
+        """See DirectWriter."""
+        with _of_cache("what is added"):
+            return super().write(data)
+
+    def finish(self, durable: bool = True) -> None:
+        """See DirectWriter."""
+        with _of_cache("what is added"):
+            super().finish(durable)
+
+
+@contextmanager
+def _of_cache(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _refused(what, error) from error
+
+
+def _refused(what: str, error: OSError) -> StorageError:
+    hint = "free some space, or move the cache: dvlite config --local cache.dir DIR"
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        hint = "check the disk that the cache is on"
+    return StorageError(f"the cache cannot take {what}: {error.strerror}", hint)
+
+
 def _copy_in(descriptor: int, temporary: str, told: Callable[[int], None]) -> tuple[bytes, int]:
     """Copies an open file to a new one while hashing it; shares blocks where that works."""
     if reflink(descriptor, temporary):
@@ -312,7 +346,7 @@ def _copy_in(descriptor: int, temporary: str, told: Callable[[int], None]) -> tu
             return hash_large(clone, told)
         finally:
             os.close(clone)
-    writer = DirectWriter(temporary)
+    writer = _CacheFile(temporary)
     try:
         result = pump(descriptor, writer, told)
         writer.finish(durable=False)

@@ -89,7 +89,7 @@ def test_a_branch_without_the_project(hooked: Repository, how: str) -> None:
         hooked.git("checkout", "--quiet", "docs")
     assert not (hooked.path / "model").exists()
     assert files(hooked)["a"] == b"edit"
-    assert not (hooked.path / ".dvlite").exists()
+    assert not (hooked.path / ".dvlite" / "config.toml").exists()
     hooked.git("checkout", "--quiet", "main")
     assert files(hooked) == {"a": b"edit", "b": b"b"} and hooked.read("model") == b"one"
 
