@@ -118,6 +118,7 @@ def test_every_field_of_json_is_on_the_page(repository: Repository) -> None:
     see("remote", "show", of=2)
     see("remote", "check", of=2)
     see("remote", "copy", "store", "./copy", of=2)
+    see("remote", "publish", of=2)
     see("pull")
     see("reproduce", "HEAD~1")
     see("get", "HEAD:model", "-o", "got")

@@ -113,6 +113,15 @@ def show(result: PushResult, tell: Callable[[str], None] = say, *, dry_run: bool
         )
 
 
+def warn_unlisted(remote: str, problem: str | None) -> None:
+    """Says that readers behind a web server do not see yet what has arrived."""
+    if problem is not None:
+        warn(
+            f"index/list on {remote} could not be brought up to date, so readers at http(s):// "
+            f"do not see this yet: {problem}; dvlite remote publish {remote}"
+        )
+
+
 def fail_if_incomplete(result: PushResult) -> None:
     """Ends the command with an error when something could not be pushed."""
     from dvlite.errors import CorruptError, MissingError
@@ -120,6 +129,7 @@ def fail_if_incomplete(result: PushResult) -> None:
 
     for label, why in result.unreadable:
         warn(f"{label}: {why}")
+    warn_unlisted(result.remote, result.list_problem)
     if result.damaged:
         raise CorruptError(
             "damaged in the cache, so not pushed:\n" + describe_absent(result.damaged),
@@ -157,5 +167,6 @@ def _to_json(result: PushResult, dry_run: bool) -> dict[str, Any]:
         "absent": absent(result.absent),
         "absent_in_older_commits": absent(result.absent_before),
         "damaged": absent(result.damaged),
+        "list_problem": result.list_problem,
         "unreadable": [{"pointer": label, "reason": why} for label, why in result.unreadable],
     }

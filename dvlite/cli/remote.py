@@ -11,6 +11,7 @@ from dvlite.cli.options import Common, common, json_option
 from dvlite.cli.output import count, emit_json, note, say, size, table
 from dvlite.cli.remotecheck import command as check_command
 from dvlite.cli.remotecopy import command as copy_command
+from dvlite.cli.remotepublish import command as publish_command
 
 if TYPE_CHECKING:
     from dvlite.ops.remote import RemoteState
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 def command(ctx: click.Context) -> None:
     """Manage the places that data is pushed to.
 
-    A remote is a folder, a bucket (s3://bucket/path, gs://, az://) or a folder on a server that
-    SSH reaches (sftp://host/path). Its options are settings: dvlite config remote.NAME.OPTION
-    VALUE.
+    A remote is a folder, a bucket (s3://bucket/path, gs://, az://), a folder on a server that
+    SSH reaches (sftp://host/path), or, to read from, any of these behind a web server
+    (https://host/path). Its options are settings: dvlite config remote.NAME.OPTION VALUE.
 
     \b
     Examples:
@@ -192,6 +193,7 @@ def remove_command(common: Common, name: str) -> None:
 
 command.add_command(check_command)
 command.add_command(copy_command)
+command.add_command(publish_command)
 
 
 def _note_staged(local: bool) -> None:

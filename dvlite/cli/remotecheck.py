@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dvlite.cli.options import Common, common, dry_run_option, jobs_of, jobs_option, json_option
+from dvlite.cli.options import (
+    Common,
+    common,
+    dry_run_option,
+    jobs_of,
+    jobs_option,
+    json_option,
+    yes_option,
+)
 from dvlite.cli.output import count, emit_json, json_path, name, note, say, size, transferring
 
 if TYPE_CHECKING:
@@ -30,6 +38,7 @@ _SHOWN = 50
     help="Repair from this remote too; repeatable.",
 )
 @jobs_option
+@yes_option
 @dry_run_option
 @json_option
 @common
@@ -40,6 +49,7 @@ def command(
     repair: bool,
     others: tuple[str, ...],
     jobs: int | None,
+    yes: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -63,7 +73,7 @@ def command(
     if (others or dry_run) and not repair:
         raise UsageError("--from and --dry-run are about repairing", "add --repair")
     project = common.project()
-    request = RemoteCheckRequest(remote, full, repair, dry_run, others, jobs_of(project, jobs))
+    request = RemoteCheckRequest(remote, full, repair, dry_run, others, jobs_of(project, jobs), yes)
     with transferring(common.quiet, common.verbose) as progress:
         result = check(project, request, progress)
     if as_json:

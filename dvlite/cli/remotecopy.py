@@ -16,6 +16,7 @@ from dvlite.cli.options import (
     yes_option,
 )
 from dvlite.cli.output import count, emit_json, note, say, size, transferring
+from dvlite.cli.push import warn_unlisted
 
 if TYPE_CHECKING:
     from dvlite.ops.remotecopy import RemoteCopyResult
@@ -89,6 +90,7 @@ def command(
         emit_json(_to_json(result, dry_run))
     elif not common.quiet:
         _show(result, dry_run)
+    warn_unlisted(result.target, result.list_problem)
     _fail_if_incomplete(result)
 
 
@@ -163,6 +165,7 @@ def _to_json(result: RemoteCopyResult, dry_run: bool) -> dict[str, Any]:
         "chunks": report.chunks,
         "segments": report.segments,
         "records": report.records,
+        "list_problem": result.list_problem,
         "uncopied": [describe(one) for one in report.uncopied],
         "left_out": [f"blake3:{oid.hex()}" for oid in sorted(report.left_out)],
     }

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from dvlite.errors import ConflictError, RemoteError
+from dvlite.errors import RemoteError
 from dvlite.ops.remotes import (
-    changed_url,
     chosen_names,
     clone_id,
     is_known,
+    mend_published,
     open_named,
     open_unchecked,
     place_of,
     project_id,
     record_contact,
+    refuse_changed_url,
+    refuse_read_only,
     remember_url,
 )
 from dvlite.ops.roots import (
@@ -30,6 +32,7 @@ from dvlite.ops.roots import (
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.absent import Absent
+from dvlite.storage.backend import is_read_only
 from dvlite.storage.push import PushOptions, PushReport, lacking
 from dvlite.storage.push import push as push_objects
 from dvlite.storage.remote import NotMade, Remote
@@ -49,7 +52,8 @@ class PushRequest:
 @dataclass(frozen=True, slots=True)
 class PushResult:
     """What was pushed. `absent` and `damaged` concern what is named now; `absent_before`
-    only commits of the past, whose data is nowhere."""
+    only commits of the past, whose data is nowhere. `list_problem`: why the list for readers
+    behind a web server does not name what was pushed."""
 
     remote: str
     report: PushReport
@@ -57,6 +61,7 @@ class PushResult:
     absent_before: tuple[Absent, ...]
     damaged: tuple[Absent, ...]
     unreadable: tuple[tuple[str, str], ...]
+    list_problem: str | None = None
 
     @property
     def complete(self) -> bool:
@@ -72,6 +77,7 @@ def push(project: Project, request: PushRequest, progress: Progress = silent) ->
         RemoteError: the remote fails; what arrived counts for the next push.
     """
     name = _chosen(project, request)
+    refuse_read_only(project, name)
     return _push(project, name, request, _collect(project, request.selection), progress)
 
 
@@ -93,12 +99,17 @@ def push_roots(
                 f"the remote {name} is gone from {place_of(project, name)}",
                 "if it is to be made anew: dvlite push --all-commits",
             ) from error
+    if is_read_only(project.config.remotes()[name].url) and not lacking_of(
+        project, open_named(project, name), roots.current
+    ):
+        return _result(name, roots, PushReport(len(roots.everything())))
+    refuse_read_only(project, name)
     return _push(project, name, request, roots, progress, partial=True)
 
 
 def _chosen(project: Project, request: PushRequest) -> str:
     name = chosen_names(project, [request.remote] if request.remote else [])[0]
-    refuse_changed_url(project, name, request.accept_url)
+    refuse_changed_url(project, name, request.accept_url, "dvlite push")
     return name
 
 
@@ -126,10 +137,12 @@ def _push(
         unmade=not made,
     )
     report = push_objects(remote, project.cache(), to_roots(roots.everything()), options)
+    problem = None
     if not request.dry_run:
         remember_url(project, name)
         _remember_present(project, remote, roots.everything(), report)
-    return _result(name, roots, report)
+        problem = mend_published(remote, report.after)
+    return _result(name, roots, report, problem)
 
 
 def unpushed(project: Project, remote_name: str | None = None) -> list[Named]:
@@ -160,16 +173,6 @@ def lacking_of(project: Project, remote: Remote, named: Iterable[Named]) -> set[
     return missing
 
 
-def refuse_changed_url(project: Project, name: str, accepted: bool) -> None:
-    """Stops a push to a place that this clone has not used before under that name."""
-    before = changed_url(project, name)
-    if before is not None and not accepted:
-        raise ConflictError(
-            f"the remote {name} now points to {place_of(project, name)}, before to {before}",
-            "if that is right, confirm it once: dvlite push --yes",
-        )
-
-
 def _collect(project: Project, selection: Selection) -> Roots:
     roots = select(project, selection)
     if not selection.of_history:
@@ -187,7 +190,9 @@ def _remember_present(
     )
 
 
-def _result(name: str, roots: Roots, report: PushReport) -> PushResult:
+def _result(
+    name: str, roots: Roots, report: PushReport, list_problem: str | None = None
+) -> PushResult:
     current = {item.label for item in roots.current}
     older_oids = {item.pointer.oid for item in roots.older}
     current_oids = {item.pointer.oid for item in roots.current}
@@ -199,4 +204,5 @@ def _result(name: str, roots: Roots, report: PushReport) -> PushResult:
         tuple(item for item in report.absent if item.label not in labels),
         tuple(report.damaged),
         tuple(roots.unreadable),
+        list_problem,
     )

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from dvlite.ops.push import refuse_changed_url
 from dvlite.ops.remotes import (
     chosen_names,
     clone_id,
@@ -18,13 +17,17 @@ from dvlite.ops.remotes import (
     open_named,
     open_unchecked,
     project_id,
+    refuse_changed_url,
+    refuse_read_only,
 )
 from dvlite.ops.roots import Named, Selection, select, to_roots
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.check import CheckOptions, CheckReport, check_remote, not_whole
 from dvlite.storage.index import open_index
-from dvlite.storage.inventory import Problem
+from dvlite.storage.inventory import LIST, Problem
+from dvlite.storage.publishedlist import publish_list
+from dvlite.storage.remote import LIST_NAME, Remote
 from dvlite.storage.repair import Action, RepairOptions, repair_remote
 from dvlite.storage.sources import Sources
 from dvlite.storage.tree import Kind
@@ -34,7 +37,7 @@ from dvlite.storage.treewalk import MAX_DEPTH
 @dataclass(frozen=True, slots=True)
 class RemoteCheckRequest:
     """What to check, how thoroughly, and whether to repair it (`others`: remotes to repair
-    from besides the cache)."""
+    from besides the cache; `accept_url`: the user agreed to a URL that has changed)."""
 
     remote: str | None = None
     full: bool = False
@@ -42,6 +45,7 @@ class RemoteCheckRequest:
     dry_run: bool = False
     others: tuple[str, ...] = ()
     jobs: int = 4
+    accept_url: bool = False
 
 
 class Concern(NamedTuple):
@@ -85,7 +89,8 @@ def check(
     """
     name = chosen_names(project, [request.remote] if request.remote else [])[0]
     if request.repair:
-        refuse_changed_url(project, name, accepted=False)
+        refuse_read_only(project, name)
+        refuse_changed_url(project, name, request.accept_url, "dvlite remote check --repair")
     remote = open_unchecked(project, name)
     named = _pointers(project)
     expected = _expected(project, name, named)
@@ -96,15 +101,27 @@ def check(
     problems = found.problems
     result = RemoteCheckResult(name, found, problems, problems)
     result.concerns = result.left = _concerns(found, named, sources)
-    if request.repair and not found.clean:
+    if request.repair and any(one.damage and one.what != LIST for one in problems):
         how = _how(project, request, named, expected, progress)
         repaired = repair_remote(remote, project.cache(), others, found, how)
         found = repaired.after
         result.actions, result.remaining = repaired.actions, found.problems
         result.left = _concerns(found, named, sources)
+    if request.repair:
+        _mend_list(remote, result, request.dry_run)
     roots = (found.inventory.roots | found.inventory.recorded) & found.broken
     result.nameless = sorted(roots - {one.pointer.oid for one in named})
     return result
+
+
+def _mend_list(remote: Remote, result: RemoteCheckResult, dry_run: bool) -> None:
+    """The list for readers behind a web server, last: it names what the repair wrote."""
+    if not any(one.what == LIST for one in result.remaining):
+        return
+    result.actions.append(Action("rewritten", LIST_NAME))
+    if not dry_run:
+        publish_list(remote)
+        result.remaining = [one for one in result.remaining if one.what != LIST]
 
 
 def _how(

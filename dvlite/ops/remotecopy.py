@@ -11,11 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dvlite.errors import UsageError
-from dvlite.ops.push import refuse_changed_url
-from dvlite.ops.remotes import changed_url, chosen_names, open_named, place_of, remember_url
+from dvlite.ops.remotes import (
+    changed_url,
+    chosen_names,
+    mend_published,
+    open_named,
+    place_of,
+    refuse_changed_url,
+    remember_url,
+)
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
-from dvlite.storage.backend import open_backend
+from dvlite.storage.backend import is_read_only, open_backend, refuse_writing
 from dvlite.storage.remote import NotMade, Remote, open_remote
 from dvlite.storage.remotecopy import CopyOptions, CopyReport, copy_remote
 from dvlite.workspace.config import check_url, has_password, is_local, is_secret, redact
@@ -43,11 +50,13 @@ class RemoteCopyRequest:
 
 @dataclass(frozen=True, slots=True)
 class RemoteCopyResult:
-    """What was copied, and what the two are called in messages."""
+    """What was copied, and what the two are called in messages. `list_problem`: why the target's
+    list for readers behind a web server does not name it."""
 
     source: str
     target: str
     report: CopyReport
+    list_problem: str | None = None
 
 
 def is_url(text: str) -> bool:
@@ -96,7 +105,8 @@ def copy(
     _refuse_same(project, request)
     target_name = _name(project, request.target)
     if target_name is not None and project is not None:
-        refuse_changed_url(project, target_name, request.accept_url)
+        refuse_changed_url(project, target_name, request.accept_url, "dvlite remote copy")
+    _refuse_read_only(project, request.target)
     source = _opened(project, request.source, create=False)
     try:
         target: Remote | None = _opened(project, request.target, create=not request.dry_run)
@@ -107,7 +117,17 @@ def copy(
     report = copy_remote(source, target, CopyOptions(request.jobs, request.dry_run, progress))
     if project is not None and not request.dry_run:
         _remember(project, request)
-    return RemoteCopyResult(redact(request.source.text), redact(request.target.text), report)
+    problem = None if target is None or request.dry_run else mend_published(target)
+    return RemoteCopyResult(
+        redact(request.source.text), redact(request.target.text), report, problem
+    )
+
+
+def _refuse_read_only(project: Project | None, target: Place) -> None:
+    name = _name(project, target)
+    url = project.config.remotes()[name].url if project is not None and name else target.text
+    if is_read_only(url):
+        refuse_writing(redact(target.text))
 
 
 def _name(project: Project | None, one: Place) -> str | None:

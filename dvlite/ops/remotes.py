@@ -16,12 +16,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from dvlite.atomic import publish, publish_if_absent
-from dvlite.errors import MissingError, RemoteError, UsageError
+from dvlite.errors import ConflictError, CorruptError, MissingError, RemoteError, UsageError
 from dvlite.project import Project
-from dvlite.storage.backend import open_backend
+from dvlite.storage.backend import is_read_only, open_backend, refuse_writing
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.pacing import PacedBackend
-from dvlite.storage.remote import Remote, open_remote
+from dvlite.storage.publishedlist import mend_list
+from dvlite.storage.remote import Listing, Remote, open_remote
 from dvlite.workspace.config import redact
 
 # `s3://bucket` is another place when a commit brings another endpoint_url with it.
@@ -102,6 +103,43 @@ def changed_url(project: Project, name: str) -> str | None:
 def is_known(project: Project, name: str) -> bool:
     """Whether this clone has used a remote at the place where it is configured to be now."""
     return _known_urls(project).get(name) == place_of(project, name)
+
+
+def refuse_changed_url(project: Project, name: str, accepted: bool, command: str) -> None:
+    """Stops `command` from writing to a place that this clone has not used before under that name,
+    unless the user `accepted` it.
+
+    Raises:
+        ConflictError: it is another place than before.
+    """
+    before = changed_url(project, name)
+    if before is not None and not accepted:
+        raise ConflictError(
+            f"the remote {name} now points to {place_of(project, name)}, before to {before}",
+            f"if that is right, confirm it once: {command} --yes",
+        )
+
+
+def refuse_read_only(project: Project, name: str) -> None:
+    """Stops what would write to a web server, before anything is done for it.
+
+    Raises:
+        ReadOnlyError: the remote can only be read.
+    """
+    if is_read_only(project.config.remotes()[name].url):
+        refuse_writing(name)
+
+
+def mend_published(remote: Remote, now: Listing | None = None) -> str | None:
+    """Brings the list for readers behind a web server up to date, where there is one; else (and
+    on success) None, or why that failed: what was pushed is safe, only those readers lack it."""
+    now = now or remote.listing()
+    try:
+        if now.published:
+            mend_list(remote, now)
+    except (RemoteError, CorruptError) as error:
+        return str(error)
+    return None
 
 
 def remember_url(project: Project, name: str) -> None:

@@ -8,7 +8,7 @@ loses data.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 from dvlite.errors import RemoteError
 
@@ -21,8 +21,13 @@ class TransientError(RemoteError):
     """The storage did not do it this time (throttled, broken off, too slow): it may the next."""
 
 
+class ReadOnlyError(RemoteError):
+    """The storage can only be read."""
+
+
 class Stored(NamedTuple):
-    """One name in a listing, relative to the root. `modified_s` is the storage's own clock."""
+    """One name in a listing, relative to the root. `modified_s` is the storage's own clock; -1
+    where it tells none."""
 
     name: str
     size: int
@@ -58,6 +63,23 @@ class Backend(Protocol):
         """Removes a file; no error when it is gone already."""
 
 
+def is_read_only(url: str) -> bool:
+    """Whether a remote at this URL can only be read: web servers serve, and take nothing."""
+    return url.partition("://")[0].lower() in ("http", "https")
+
+
+def refuse_writing(url: str) -> NoReturn:
+    """Says that this remote can only be read.
+
+    Raises:
+        ReadOnlyError: always.
+    """
+    raise ReadOnlyError(
+        f"the remote {url} is on a web server, which can only be read",
+        "use the storage behind it: dvlite remote add NAME with its folder, s3://, sftp:// ...",
+    )
+
+
 def open_backend(url: str, options: Mapping[str, str] | None = None) -> Backend:
     """The storage at a URL (or at a folder's absolute path).
 
@@ -81,6 +103,10 @@ def open_backend(url: str, options: Mapping[str, str] | None = None) -> Backend:
         from dvlite.storage.sftpbackend import SftpBackend
 
         return RetryingBackend(SftpBackend(url, others), patience)
+    if is_read_only(url):
+        from dvlite.storage.webbackend import WebBackend
+
+        return RetryingBackend(WebBackend(url, others), patience)
     from dvlite.storage.fsspecbackend import FsspecBackend
 
     return RetryingBackend(FsspecBackend(url, others), patience)

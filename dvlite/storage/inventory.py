@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,9 +16,11 @@ from dvlite.errors import CorruptError, FormatVersionError
 from dvlite.storage.backend import Backend, NotThere, Stored
 from dvlite.storage.index import segment_id
 from dvlite.storage.pack import TAIL
+from dvlite.storage.publishedlist import read_names, stale_names
 from dvlite.storage.remote import (
     DESCRIPTION_NAME,
     FORMAT_VERSION,
+    LIST_NAME,
     Listing,
     Remote,
     SegmentName,
@@ -35,6 +37,8 @@ from dvlite.storage.segment import Segment, open_bytes, read_head
 from dvlite.storage.several import several
 
 _MARKER = re.compile(r"index/gc-([0-9]{16})\Z")
+# What a problem with the list for readers behind a web server is about.
+LIST = "list"
 _ID = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -110,12 +114,15 @@ def take_inventory(remote: Remote, jobs: int) -> Inventory:
         FormatVersionError: of a newer dvlite. RemoteError: it cannot be read.
     """
     inventory, names = Inventory(), _Names()
-    for one in remote.backend.list(""):
+    stored = remote.backend.list("")
+    for one in stored:
         _sort(one, inventory, names)
     _check_description(remote.backend, inventory)
     _take_markers(remote, sorted(names.epochs), inventory)
     _take_segments(remote, names.segments, inventory, jobs)
     _take_records(remote, sorted(names.records), inventory)
+    if any(one.name == LIST_NAME for one in stored):
+        _check_list(remote, stored, inventory)
     return inventory
 
 
@@ -137,8 +144,30 @@ def _sort(one: Stored, inventory: Inventory, names: _Names) -> None:
         names.records.append(one.name)
     elif one.name.startswith("tmp/"):
         inventory.note("name", one.name, "an unfinished file of an interrupted push")
-    elif one.name not in (DESCRIPTION_NAME, "index/list"):
+    elif one.name not in (DESCRIPTION_NAME, LIST_NAME):
         inventory.note("name", one.name, "a name that dvlite does not use")
+
+
+def _check_list(remote: Remote, stored: Sequence[Stored], inventory: Inventory) -> None:
+    """Whether readers behind a web server see what is there. A list that is merely older is no
+    damage: a push may be on its way, which writes it at its end."""
+    try:
+        listed = read_names(remote.backend)
+    except CorruptError as error:
+        inventory.damage(LIST, LIST_NAME, f"readers at http(s):// cannot use it: {error}")
+        return
+    except NotThere:
+        return
+    lacking, gone = stale_names(remote.listing(stored), stored, listed)
+    if gone:
+        text = f"names {len(gone)} files that are gone: readers at http(s):// fail on them"
+        inventory.damage(LIST, LIST_NAME, text)
+    elif lacking:
+        text = (
+            f"lacks {len(lacking)} files that are there: readers at http(s):// see the remote "
+            "as it was; dvlite remote publish"
+        )
+        inventory.note(LIST, LIST_NAME, text)
 
 
 def _check_description(backend: Backend, inventory: Inventory) -> None:

@@ -72,7 +72,7 @@ class PushOptions:
 @dataclass(slots=True)
 class PushReport:
     """What a push did. `size_bytes`: of the new files; `new_bytes`: what of that the remote lacked,
-    raw; `stored_bytes`: as stored (compressed)."""
+    raw; `stored_bytes`: as stored (compressed). `after`: the index as it was at the end."""
 
     roots: int = 0
     new_files: int = 0
@@ -83,6 +83,7 @@ class PushReport:
     unchanged_roots: int = 0
     absent: list[Absent] = field(default_factory=list)
     damaged: list[Absent] = field(default_factory=list)
+    after: Listing = field(default_factory=lambda: Listing(0, (), ()))
 
 
 def push(
@@ -101,7 +102,8 @@ def push(
         nothing = Index(remote, Listing(0, (), ()), cache.folder)
         index = nothing if options.unmade else open_index(remote, cache.folder)
         report = _Push(index, cache, options).run(unique)
-        if options.dry_run or remote.epoch() == index.listing.epoch:
+        report.after = index.listing if options.dry_run else remote.listing()
+        if report.after.epoch == index.listing.epoch:
             return report
     raise RemoteError(f"gc keeps running on {remote.name}", "push again when it has ended")
 

@@ -7,6 +7,7 @@ which a pusher may count on (its view). Bytes go through a backend.
     packs/ab/<id>                  packs
     index/s-...                    segments (see `render_name`)
     index/gc-<epoch, 16 digits>    gc markers
+    index/list                     what is there, for readers behind a web server (`publishedlist`)
     roots/<clone>-<time>           what a clone last pushed
 """
 
@@ -14,16 +15,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dvlite.errors import CorruptError, FormatVersionError, RemoteError
-from dvlite.storage.backend import Backend, NotThere
+from dvlite.storage.backend import Backend, NotThere, Stored, is_read_only
 from dvlite.storage.chunker import PARAMETERS, SMALL_BYTES
 from dvlite.storage.segment import Counts
 
 FORMAT_VERSION = 1
 DESCRIPTION_NAME = "dvlite.json"
+LIST_NAME = "index/list"
 _KNOWN_FEATURES: frozenset[str] = frozenset()
 # dvlite.json is a few hundred bytes and a marker a few megabytes; more is an attack.
 _MAX_DESCRIPTION = 64 << 10
@@ -36,7 +38,7 @@ _SEGMENT = re.compile(
     rf"s-{_NUMBER}-{_NUMBER}-{_NUMBER}-{_NUMBER}-{_NUMBER}-([0-9a-f]{{32}})"
     r"(?:-([0-9a-f]{12}(?:\.[0-9a-f]{12}){0,15}))?\Z"
 )
-_MARKER = re.compile(r"gc-([0-9]{16})\Z")
+_MARKER = re.compile(r"index/gc-([0-9]{16})\Z")
 _PACK = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{62})\Z")
 
 
@@ -65,12 +67,14 @@ class Listing:
 
     `readable`: segments a reader uses, newest epoch first. `trusted`: those a pusher of this
     epoch may count on. `problem`: why nobody can tell which those are; readers need not care.
+    `published`: whether there is a list for readers behind a web server.
     """
 
     epoch: int
     readable: tuple[SegmentName, ...]
     trusted: tuple[SegmentName, ...]
     problem: CorruptError | None = None
+    published: bool = False
 
     def view(self) -> tuple[SegmentName, ...]:
         """What a pusher may count on.
@@ -99,17 +103,17 @@ class Remote:
     name: str
     backend: Backend
 
-    def listing(self) -> Listing:
-        """The index as it is now. One LIST, and one GET where gc has run."""
-        segments, epoch = [], 0
-        for stored in self.backend.list("index"):
-            base = stored.name.rpartition("/")[2]
-            segment = parse_name(base)
-            if segment is not None and segment.counts.size_bytes() == stored.size:
+    def listing(self, stored: Iterable[Stored] | None = None) -> Listing:
+        """The index as it is now. One LIST (`stored`: one that was just made), and one GET where
+        gc has run."""
+        segments, epoch, published = [], 0, False
+        for one in self.backend.list("index") if stored is None else stored:
+            folder, _, base = one.name.rpartition("/")
+            segment = parse_name(base) if folder == "index" else None
+            if segment is not None and segment.counts.size_bytes() == one.size:
                 segments.append(segment)
-            marker = _MARKER.match(base)
-            if marker is not None:
-                epoch = max(epoch, int(marker.group(1)))
+            epoch = max(epoch, marker_epoch(one.name) or 0)
+            published |= one.name == LIST_NAME
         valid: frozenset[str] = frozenset()
         problem = None
         try:
@@ -117,7 +121,7 @@ class Remote:
         except CorruptError as error:
             problem = error
         trusted = [name for name in segments if name.epoch == epoch or name.id in valid]
-        return Listing(epoch, live(segments), live(trusted), problem)
+        return Listing(epoch, live(segments), live(trusted), problem, published)
 
     def epoch(self) -> int:
         """The newest gc epoch, asked anew."""
@@ -139,7 +143,7 @@ def marker_name(epoch: int) -> str:
 
 def marker_epoch(name: str) -> int | None:
     """The epoch that a name is the marker of; None for anything else."""
-    match = _MARKER.match(name.removeprefix("index/"))
+    match = _MARKER.match(name)
     return None if match is None else int(match[1])
 
 
@@ -195,7 +199,9 @@ def open_remote(name: str, backend: Backend, create: bool = False) -> Remote:
         if not create:
             raise NotMade(
                 f"there is no dvlite remote at {backend.url} yet",
-                "the first `dvlite push` makes it",
+                "check the URL; its files come from where they are pushed to"
+                if is_read_only(backend.url)
+                else "the first `dvlite push` makes it",
             ) from None
         made = backend.write_if_absent(DESCRIPTION_NAME, description())
         data = backend.read(DESCRIPTION_NAME, 0, _MAX_DESCRIPTION)
