@@ -132,6 +132,9 @@ def test_every_field_of_json_is_on_the_page(repository: Repository) -> None:
     repository.write({"train.csv": b"step,loss\n0,1\n"})
     see("plots", "show", "train.csv", "gone.csv", "--rev", "HEAD", "-x", "step", of=2)
     see("plots", "diff", "--targets", "train.csv", "-y", "loss", of=2)
+    repository.write({"dvlite.yaml": b"stages: {a: {cmd: x, deps: [b], params: [c], outs: [d]}}\n"})
+    see("stage", "list", of=2)
+    see("dag")
     see("rm", "moved")
 
     has = {path for path, one in EVERY.items() if any("--json" in o.opts for o in options(one))}

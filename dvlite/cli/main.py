@@ -42,6 +42,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fetch": ("fetch", "Bring data from a remote into the cache."),
     "pull": ("pull", "Fetch, then check out."),
     "reproduce": ("reproduce", "Restore a past commit with its data into a new folder."),
+    "stage": ("stage", "Define and list the stages of the pipeline."),
+    "dag": ("dag", "Show the graph of the pipeline's stages."),
     "plots": ("plots", "Draw plots of data files and images, at one or several revisions."),
     "import-dvc": ("importdvc", "Take over what DVC tracks: data, remotes, and old versions."),
     "import-lfs": ("importlfs", "Take over files that git-lfs keeps, and old versions."),
