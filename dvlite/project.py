@@ -19,7 +19,7 @@ from dvlite.gitrepo import GitRepo
 from dvlite.storage.cache import Cache
 from dvlite.storage.oid import hash_bytes
 from dvlite.workspace import base as base_file
-from dvlite.workspace import imported
+from dvlite.workspace import cacheusers, imported
 from dvlite.workspace.base import Base, quote
 from dvlite.workspace.config import FILE, Config, is_local
 from dvlite.workspace.config import load as load_config
@@ -195,7 +195,9 @@ class Project:
     # -- the parts ---------------------------------------------------------------------------------
 
     def cache(self) -> Cache:
-        """The cache, opened."""
+        """The cache, opened. One outside of the repository knows who uses it."""
+        if not self.cache_folder.startswith(self.repo.common_dir + os.sep):
+            cacheusers.register(self.cache_folder, self.repo.common_dir, self.repo.top)
         return Cache(self.cache_folder, durable=bool(self.config.get("core.fsync")))
 
     def base(self) -> Base:

@@ -234,7 +234,7 @@ class _Adding:
             return not missing_files(self.looker, before)
         cache = self.looker.cache
         if here.snapshot is None:
-            return cache.has(here.pointer.oid)
+            return not cache.keep([here.pointer.oid])
         trees = here.snapshot.trees
         known = {
             entry.oid
@@ -242,13 +242,13 @@ class _Adding:
             for entry in here.reader(cache.read_tree)(tree)
             if entry.oid not in here.taken and entry.oid not in trees
         }
-        return not cache.missing(known)
+        return not cache.keep(known)
 
     # -- writing -----------------------------------------------------------------------------------
 
     def _keep_trees(self, trees: Mapping[bytes, bytes]) -> None:
         with CacheWriter(self.looker.cache) as writer:
-            absent = self.looker.cache.missing(trees)
+            absent = self.looker.cache.keep(trees)
             for oid, data in trees.items():
                 if oid in absent:
                     writer.add(oid, data, RowKind.TREE)

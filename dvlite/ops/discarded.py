@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dvlite.atomic import publish
 from dvlite.errors import ConflictError, MissingError
 from dvlite.ops.looking import Here, Looker
 from dvlite.ops.stepping import Rule, Stepper, missing_files, plan_step
@@ -97,6 +98,15 @@ def read(path: str) -> list[Discarded]:
     except FileNotFoundError:
         return []
     return [one for line in lines if (one := _parse(line)) is not None]
+
+
+def expire(project: Project, before_s: float) -> None:
+    """Forgets what was discarded before a moment."""
+    if all(one.time_s >= before_s for one in listed(project)):
+        return
+    with project.lock():
+        kept = [one for one in listed(project) if one.time_s >= before_s]
+        publish(_file(project), "".join(_render(one) for one in kept).encode("ascii"))
 
 
 def recover(project: Project, wanted: str, progress: Progress = silent) -> str:

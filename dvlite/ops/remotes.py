@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from dvlite.atomic import publish, publish_if_absent
+from dvlite.atomic import publish
 from dvlite.errors import ConflictError, CorruptError, MissingError, RemoteError, UsageError
 from dvlite.project import Project
 from dvlite.storage.backend import is_read_only, open_backend, refuse_writing
@@ -23,6 +22,7 @@ from dvlite.storage.oid import hash_bytes
 from dvlite.storage.pacing import PacedBackend
 from dvlite.storage.publishedlist import mend_list
 from dvlite.storage.remote import Listing, Remote, open_remote
+from dvlite.workspace import cacheusers
 from dvlite.workspace.config import redact
 
 # `s3://bucket` is another place when a commit brings another endpoint_url with it.
@@ -155,14 +155,7 @@ def remember_url(project: Project, name: str) -> None:
 
 def clone_id(project: Project) -> bytes:
     """16 random bytes that name this clone to gc; made when first asked for."""
-    path = _private(project, "clone-id")
-    try:
-        with open(path, "rb") as stream:
-            return bytes.fromhex(stream.read().decode("ascii").strip())[:16].ljust(16, b"\0")
-    except (FileNotFoundError, ValueError):
-        publish_if_absent(path, secrets.token_bytes(16).hex().encode() + b"\n")
-        with open(path, "rb") as stream:
-            return bytes.fromhex(stream.read().decode("ascii").strip())
+    return cacheusers.clone_id(project.repo.common_dir)
 
 
 def project_id(project: Project) -> bytes:
@@ -228,9 +221,9 @@ def _known_urls(project: Project) -> dict[str, str]:
 
 def _private(project: Project, name: str) -> str:
     """A file of this clone, shared by its worktrees; projects have remotes of the same name, so
-    each has files of its own. The clone's id is that of all."""
+    each has files of its own."""
     key = os.path.basename(project.private_folder)
-    name = name if key == "top" or name == "clone-id" else f"{key}.{name}"
+    name = name if key == "top" else f"{key}.{name}"
     folder = os.path.join(project.repo.common_dir, "dvlite")
     with suppress(OSError):
         os.makedirs(folder, exist_ok=True)

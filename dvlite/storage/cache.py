@@ -65,10 +65,12 @@ class Cache:
         self.folder = folder
         self.durable = durable
         self._packs: dict[str, LocalPack] = {}
+        # of which places may still be held, though something else has replaced them
+        self._retired: dict[str, LocalPack] = {}
         self._listed_ns = -1
 
     def __del__(self) -> None:
-        for pack in self._packs.values():
+        for pack in (*self._packs.values(), *self._retired.values()):
             if pack.descriptor >= 0:
                 with suppress(OSError):
                     os.close(pack.descriptor)
@@ -154,12 +156,20 @@ class Cache:
 
     def read_row(self, pack_path: str, row: Row) -> bytes:
         """The bytes a row names, guarded by its frame's checksum."""
-        raw = unpack_frame(self.read_frame(pack_path, row.frame_offset, row.frame_length))
+        try:
+            frame = self.read_frame(pack_path, row.frame_offset, row.frame_length)
+        except FileNotFoundError:  # gc has rewritten the pack since it was listed
+            self._retire({pack_path})
+            place = self.find(row.id)
+            if place is None:
+                raise
+            return self.read(row.id) if place.row is None else self.read_row(place.path, place.row)
+        raw = unpack_frame(frame)
         return raw[row.inner_offset : row.inner_offset + row.raw_length]
 
     def read_frame(self, pack_path: str, offset: int, length: int) -> bytes:
         """A frame of a pack, as stored."""
-        pack = self._packs.get(pack_path)
+        pack = self._packs.get(pack_path) or self._retired.get(pack_path)
         if pack is None:
             raise CorruptError(f"{pack_path} is no pack of this cache")
         return pack.read(offset, length)
@@ -171,13 +181,43 @@ class Cache:
             raise CorruptError(f"the tree {to_text(oid)} is damaged in the cache")
         return decode(data)
 
-    def refresh(self, places: Iterable[Place]) -> None:
-        """Makes old objects young again, so that gc spares what is about to be named."""
+    def keep(self, oids: Iterable[bytes]) -> set[bytes]:
+        """Those objects that are not here. The others are made young, so that gc spares them until
+        something names them: who is about to name an object asks so, and no lock is needed."""
+        left = set(oids)
+        for _ in range(2):  # what gc took from a pack may be in another one
+            places = self.find_many(left)
+            gone = self.refresh(places.values())
+            left -= {oid for oid, place in places.items() if place.path not in gone}
+            if not left or not gone:
+                break
+            self._retire(gone)
+        return left
+
+    def refresh(self, places: Iterable[Place]) -> set[str]:
+        """Makes old objects young again; the paths of which that failed.
+
+        gc takes a name away first and looks at the age then, this is the other way round: so one
+        of both sees what the other does.
+        """
         limit = time.time() - _FRESH_S
+        gone = set()
         for path in {place.path for place in places}:
-            with suppress(OSError):
+            try:
                 if os.stat(path).st_mtime < limit:
                     os.utime(path)
+                    if path.endswith(".pack"):
+                        os.stat(path[:-5] + ".idx")
+            except OSError:  # gone, or somebody else's, who alone may refresh it
+                gone.add(path)
+        return gone
+
+    def _retire(self, paths: Iterable[str]) -> None:
+        self._listed_ns = -1
+        for path in paths:
+            pack = self._packs.pop(path, None)
+            if pack is not None:
+                self._retired[path] = pack
 
     def packs(self) -> list[LocalPack]:
         """All packs there are now."""

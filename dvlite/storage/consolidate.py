@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from dvlite.atomic import publish, temporary_name, try_lock
 from dvlite.storage.cache import Cache, LocalPack
@@ -22,8 +23,8 @@ MANY_PACKS = 64
 # Larger packs are not worth rewriting.
 LITTLE_BYTES = 16 << 20
 # No dvlite command keeps a place it looked up for longer.
-_READERS_S = 24 * 3600
-_OLD = ".idx.old"
+READERS_S = 24 * 3600
+REPLACED = ".idx.old"
 
 
 def consolidate_if_many(cache: Cache) -> bool:
@@ -34,7 +35,7 @@ def consolidate_if_many(cache: Cache) -> bool:
         return False
     if sum(name.endswith(".idx") for name in names) <= MANY_PACKS:
         return False
-    with try_lock(os.path.join(cache.folder, "consolidate.lock")) as taken:
+    with packs_lock(cache) as taken:
         return taken and _consolidate(Cache(cache.folder, cache.durable))
 
 
@@ -46,8 +47,15 @@ def _consolidate(cache: Cache) -> bool:
     _write_joined(cache, little)
     for pack in little:
         with suppress(FileNotFoundError):
-            os.rename(pack.path[:-5] + ".idx", pack.path[:-5] + _OLD)
+            os.rename(pack.path[:-5] + ".idx", pack.path[:-5] + REPLACED)
     return True
+
+
+@contextmanager
+def packs_lock(cache: Cache) -> Iterator[bool]:
+    """Excludes others who would rewrite packs; whether it was free. Nobody waits for it."""
+    with try_lock(os.path.join(cache.folder, "consolidate.lock")) as taken:
+        yield taken
 
 
 def _write_joined(cache: Cache, packs: list[LocalPack]) -> None:
@@ -85,12 +93,12 @@ def _member(row: Row) -> Member:
 
 
 def _remove_old(cache: Cache) -> None:
-    limit = time.time() - _READERS_S
+    limit = time.time() - READERS_S
     for name in os.listdir(cache.packs_folder):
         path = os.path.join(cache.packs_folder, name)
-        if not name.endswith(_OLD):
+        if not name.endswith(REPLACED):
             continue
         with suppress(FileNotFoundError):
             if os.stat(path).st_ctime < limit:
-                os.unlink(path[: -len(_OLD)] + ".pack")
+                os.unlink(path[: -len(REPLACED)] + ".pack")
                 os.unlink(path)

@@ -166,20 +166,14 @@ class Taker:
         small, self.small = self.small, {}
         if self.writer is None or self.cache is None:
             return
-        known = self.cache.find_many(oid for oid in small if oid not in self.writer)
-        self.cache.refresh(known.values())
-        for oid, data in small.items():
-            if oid not in known:
-                self.writer.add(oid, data)
+        lacking = self.cache.keep(oid for oid in small if oid not in self.writer)
+        for oid in small:
+            if oid in lacking:
+                self.writer.add(oid, small[oid])
 
     def _is_known(self, oid: bytes) -> bool:
         assert self.cache is not None and self.writer is not None
-        if oid in self.writer:
-            return True
-        place = self.cache.find(oid)
-        if place is not None:
-            self.cache.refresh([place])
-        return place is not None
+        return oid in self.writer or not self.cache.keep([oid])
 
     def _take_large(self, descriptor: int, seen: Stat) -> tuple[bytes, int]:
         if self.cache is None or self.writer is None:

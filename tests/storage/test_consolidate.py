@@ -51,7 +51,7 @@ def test_a_reader_that_looked_up_before_can_still_read(tmp_path: Path) -> None:
 def test_old_packs_go_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = Cache(str(tmp_path), durable=False)
     objects = fill(cache, 70)
-    monkeypatch.setattr(consolidate, "_READERS_S", -5)
+    monkeypatch.setattr(consolidate, "READERS_S", -5)
     objects |= fill(cache, 140, seed=2)
     names = os.listdir(cache.packs_folder)
     assert sum(name.endswith(".pack") for name in names) <= 2 * consolidate.MANY_PACKS + 2

@@ -1,0 +1,306 @@
+"""`dvlite gc`: removes from the cache what nothing names and a remote has.
+
+A plan first, which can be shown, then its execution. Kept is: whatever any repository that uses
+the cache names (`reachable`), what work trees' files hold, what is younger than the grace period,
+and the last copy of anything: only what a remote says it has, asked now, may go, or what the user
+forces by name. What was deleted can be fetched again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from dvlite.atomic import try_lock
+from dvlite.errors import DvliteError, LockError
+from dvlite.gitrepo import GitRepo
+from dvlite.ops import discarded
+from dvlite.ops.cacheroots import Live, add_known_files, reach, repositories, walk
+from dvlite.ops.forcing import forced
+from dvlite.ops.reachable import DAY_S, GRACE_DAYS, Kept, Reachable, Use
+from dvlite.ops.remotes import is_known, open_named
+from dvlite.progress import Progress, silent
+from dvlite.project import Project
+from dvlite.storage.cache import Cache
+from dvlite.storage.index import Index, mirror_of, open_index
+from dvlite.storage.remote import NotMade
+from dvlite.storage.sweep import (
+    Contents,
+    drop_mostly_alive,
+    give_back_aside,
+    leftovers,
+    look_through,
+    remove_files,
+    restrict,
+    sweep,
+)
+
+# What is looked up is made young once a day at most, and an add may take hours.
+MIN_GRACE_DAYS = 2
+_ASK_AT_ONCE = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class GcRequest:
+    """What to keep less of, and what to remove although no remote has it: `forced`, by oid
+    (hexadecimal) or tracked path, and `unnamed`, all that nothing names at all."""
+
+    keep_days: float | None = None
+    workspaces_only: bool = False
+    grace_days: float = GRACE_DAYS
+    forced: tuple[str, ...] = ()
+    unnamed: bool = False
+
+
+class Group(NamedTuple):
+    """What would go, together: of the versions of a path, or ("") what nothing names. `first` and
+    `last`: the commits that named it, if any; times: when made, or when last looked up."""
+
+    path: str
+    objects: int
+    size: int
+    first: str = ""
+    last: str = ""
+    first_s: float = 0.0
+    last_s: float = 0.0
+
+
+class Amount(NamedTuple):
+    """A number of objects and their bytes."""
+
+    objects: int = 0
+    size: int = 0
+
+
+_NONE = Amount()
+
+
+@dataclass(slots=True)
+class GcPlan:
+    """What gc would do. `freed`: bytes on disk, of which `later` after a day. Spared: `young`,
+    `unpushed` (no remote has it), `linked` (hard links to it are in a work tree), `packed`
+    (in packs that are mostly alive). `asked`: remotes, and why one could not be."""
+
+    groups: list[Group] = field(default_factory=list)
+    contents: Contents = field(default_factory=Contents)
+    removed: Amount = _NONE
+    freed: int = 0
+    later: int = 0
+    kept: Amount = _NONE
+    young: Amount = _NONE
+    unpushed: Amount = _NONE
+    linked: Amount = _NONE
+    packed: Amount = _NONE
+    rewritten_packs: int = 0
+    leftover: list[tuple[str, int]] = field(default_factory=list)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    repositories: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    limit_s: float = 0.0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.contents.singles or self.contents.packs or self.leftover)
+
+
+def plan(project: Project, request: GcRequest, progress: Progress = silent) -> GcPlan:
+    """Looks what may go, changing nothing.
+
+    Raises:
+        ConflictError: a repository that uses the cache cannot be read; something is forced that is
+        in use. CorruptError: something that may name data cannot be read.
+    """
+    now_s = time.time()
+    cache = project.cache()
+    result = GcPlan(limit_s=now_s - request.grace_days * DAY_S)
+    progress("reading history", 0, 0)
+    repos = repositories(project)
+    result.repositories = [repo.top for repo in repos]
+    kept = Kept(request.keep_days, request.workspaces_only, request.grace_days)
+    reached = list(reach(repos, kept))
+    live = _live(cache, repos, reached)
+    result.warnings = _warnings(reached, live)
+    progress("comparing the cache", 0, 0)
+    found = result.contents = look_through(cache, live.oids, result.limit_s)
+    result.kept, result.young = Amount(*found.alive), Amount(*found.young)
+    result.linked = Amount(*found.linked)
+    everything = _everything(repos, request, reached)
+    dead = found.dead()
+    removable = forced(cache, request.forced, everything, live) & dead
+    if request.unnamed:
+        removable |= dead - _live(cache, repos, everything).oids
+    indexes = _ask(project, result, progress)
+    removable |= _on_remotes(indexes, dead - removable, result)
+    _restrict(result, removable)
+    result.groups = _groups(cache, result, everything, reached)
+    result.leftover = [*leftovers(cache, now_s), *_old_mirrors(project, indexes)]
+    return result
+
+
+def execute(
+    project: Project, todo: GcPlan, request: GcRequest, progress: Progress = silent
+) -> tuple[int, int]:
+    """Carries a plan out; the bytes that are free now, and those that are after a day.
+
+    Raises:
+        LockError: another gc is at work on this cache.
+    """
+    cache = project.cache()
+    os.makedirs(cache.folder, exist_ok=True)
+    with try_lock(os.path.join(cache.folder, "gc.lock")) as taken:
+        if not taken:
+            raise LockError("another dvlite gc is at work on this cache", "wait for it to finish")
+        give_back_aside(cache, todo.limit_s)
+        done = [0]
+
+        def told(size: int) -> None:
+            done[0] += size
+            progress("removing", 0, done[0], None, todo.freed + todo.later)
+
+        freed, later = sweep(cache, todo.contents, todo.limit_s, told)
+        freed += remove_files([path for path, _ in todo.leftover])
+        discarded.expire(project, time.time() - request.grace_days * DAY_S)
+        return freed, later
+
+
+# -- what is in use --------------------------------------------------------------------------------
+
+
+def _live(cache: Cache, repos: Sequence[GitRepo], reached: Iterable[Reachable]) -> Live:
+    live = Live()
+    for found in reached:
+        walk(cache, found.roots().values(), live)
+    add_known_files(repos, live)
+    return live
+
+
+def _everything(
+    repos: Sequence[GitRepo], request: GcRequest, reached: list[Reachable]
+) -> list[Reachable]:
+    """What is named with all of history: the same, where none of it was left out."""
+    if request.keep_days is None and not request.workspaces_only:
+        return reached
+    return list(reach(repos, Kept(grace_days=request.grace_days)))
+
+
+def _warnings(reached: Iterable[Reachable], live: Live) -> list[str]:
+    found = []
+    for one in reached:
+        found += [f"{what}: {why}" for what, why in one.unreadable]
+        found += [f"the work tree {top} is not there" for top in one.absent_trees]
+    if live.damaged:
+        found.append(
+            f"{len(live.damaged)} damaged trees in the cache: what is below them counts as unnamed"
+        )
+    return found
+
+
+# -- what remotes have -----------------------------------------------------------------------------
+
+
+def _ask(project: Project, result: GcPlan, progress: Progress) -> list[Index]:
+    """The indexes of the remotes that answer; what the others have does not count."""
+    found = []
+    for name in project.config.remotes():
+        progress(f"asking {name}", 0, 0)
+        why = ""
+        try:
+            if not is_known(project, name):  # whoever commits a URL could claim to have all
+                why = "this clone has not used it at this place"
+            else:
+                found.append(open_index(open_named(project, name), project.cache_folder))
+        except NotMade:
+            why = "nothing was pushed there yet"
+        except DvliteError as error:
+            why = str(error)
+        result.asked.append((name, why))
+    return found
+
+
+def _on_remotes(indexes: Iterable[Index], oids: set[bytes], result: GcPlan) -> set[bytes]:
+    """Those objects that a pusher could count on finding on a remote."""
+    left, found = set(oids), set[bytes]()
+    for index in indexes:
+        waiting = sorted(left)
+        for at in range(0, len(waiting), _ASK_AT_ONCE):
+            some = waiting[at : at + _ASK_AT_ONCE]
+            try:
+                found.update(index.objects(some, trusted=True))
+            except DvliteError as error:
+                name = index.remote.name
+                result.asked = [
+                    (one, str(error) if one == name else why) for one, why in result.asked
+                ]
+                break
+        left -= found
+    return found
+
+
+def _old_mirrors(project: Project, indexes: Iterable[Index]) -> list[tuple[str, int]]:
+    """Mirrored segments that their remote no longer lists."""
+    found = []
+    for index in indexes:
+        listed = {one.id for one in index.listing.readable}
+        folder = mirror_of(index.remote, project.cache_folder)
+        if not os.path.isdir(folder):
+            continue
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name not in listed and not entry.name.startswith(".tmp-"):
+                    found.append((entry.path, entry.stat().st_size))
+    return found
+
+
+# -- the plan --------------------------------------------------------------------------------------
+
+
+def _restrict(result: GcPlan, removable: set[bytes]) -> None:
+    found = result.contents
+    result.unpushed = Amount(*restrict(found, removable))
+    result.packed = Amount(*drop_mostly_alive(found))
+    result.removed = Amount(
+        len(found.singles) + sum(len(pack.dead) for pack in found.packs),
+        sum(one.size for one in found.singles)
+        + sum(sum(pack.dead.values()) for pack in found.packs),
+    )
+    rewritten = [pack for pack in found.packs if pack.alive]
+    result.rewritten_packs = len(rewritten)
+    result.later = sum(pack.freed for pack in rewritten)
+    result.freed = sum(one.size for one in found.singles)
+    result.freed += sum(pack.freed for pack in found.packs if not pack.alive)
+
+
+def _groups(
+    cache: Cache, result: GcPlan, everything: list[Reachable], reached: list[Reachable]
+) -> list[Group]:
+    """What would go, by the paths that old history names it for."""
+    ages = {one.oid: (one.size, one.time_s) for one in result.contents.singles}
+    for pack in result.contents.packs:
+        ages.update({oid: (size, pack.time_s) for oid, size in pack.dead.items()})
+    groups = []
+    by_path: dict[str, list[Use]] = {}
+    if everything is not reached:
+        kept = {oid for one in reached for oid in one.roots()}
+        for use in (use for one in everything for use in one.uses):
+            if use.pointer.oid not in kept:
+                by_path.setdefault(use.path, []).append(use)
+    for path, uses in sorted(by_path.items()):
+        below = Live()
+        walk(cache, [use.pointer for use in uses], below)
+        sizes = [ages.pop(oid)[0] for oid in below.oids & ages.keys()]
+        named = sorted((use for use in uses if use.commits), key=lambda use: use.time_s)
+        if sizes and named:
+            first, last = named[0], named[-1]
+            commits = first.commits[-1], last.commits[0]
+            groups.append(Group(path, len(sizes), sum(sizes), *commits, first.time_s, last.time_s))
+        elif sizes:
+            groups.append(Group(path, len(sizes), sum(sizes)))
+    if ages:
+        times = [time_s for _, time_s in ages.values()]
+        size = sum(size for size, _ in ages.values())
+        groups.append(Group("", len(ages), size, "", "", min(times), max(times)))
+    return groups

@@ -1,0 +1,95 @@
+"""Who uses a shared cache: a small file in it for each repository, so that gc asks them all.
+
+Owns `users/` in a cache that lies outside of the repository (the setting `cache.dir`), and the id
+of a clone. A repository that was moved writes itself down anew, and its id tells that both are one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+
+from dvlite.atomic import publish, publish_if_absent
+from dvlite.errors import CorruptError
+from dvlite.storage.oid import hash_bytes
+from dvlite.workspace.base import quote, unquote
+
+_FOLDER = "users"
+_KEY_DIGITS = 32
+_MAX_BYTES = 64 << 10
+_TEXT = re.compile(r"dvlite: 1\nclone: ([0-9a-f]{32})\ngit: ([^\n]+)\ntop: ([^\n]+)\n")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A repository: its id, git's folder of it, and the work tree that used the cache last.
+    `path`: where this is written down."""
+
+    path: str
+    clone: str
+    common_dir: str
+    top: str
+
+
+def clone_id(common_dir: str) -> bytes:
+    """16 random bytes that name a clone; made when first asked for.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    path = os.path.join(common_dir, "dvlite", "clone-id")
+    with suppress(FileNotFoundError, ValueError):
+        return _read_id(path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    publish_if_absent(path, secrets.token_bytes(16).hex().encode() + b"\n")
+    return _read_id(path)
+
+
+def _read_id(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return bytes.fromhex(stream.read().decode("ascii").strip())[:16].ljust(16, b"\0")
+
+
+def register(cache_folder: str, common_dir: str, top: str) -> None:
+    """Writes a repository down as one that uses the cache, unless it is or cannot be: what cannot
+    be written to, nothing is added to either."""
+    path = _path_of(cache_folder, common_dir)
+    if os.path.exists(path):
+        return
+    with suppress(OSError):
+        lines = f"clone: {clone_id(common_dir).hex()}", f"git: {quote(common_dir)}"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        publish(path, "\n".join(("dvlite: 1", *lines, f"top: {quote(top)}", "")).encode("ascii"))
+
+
+def users(cache_folder: str) -> tuple[list[User], list[str]]:
+    """All that are written down, and the files there that cannot be read."""
+    folder = os.path.join(cache_folder, _FOLDER)
+    found, broken = [], []
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        path = os.path.join(folder, name)
+        if name.startswith(".tmp-"):
+            continue
+        user = _read(path)
+        if user is None:
+            broken.append(path)
+        else:
+            found.append(user)
+    return found, broken
+
+
+def _read(path: str) -> User | None:
+    try:
+        with open(path, encoding="ascii", errors="replace") as stream:
+            match = _TEXT.fullmatch(stream.read(_MAX_BYTES))
+        return match and User(path, match[1], unquote(match[2]), unquote(match[3]))
+    except (OSError, CorruptError):
+        return None
+
+
+def _path_of(cache_folder: str, common_dir: str) -> str:
+    key = hash_bytes(os.fsencode(common_dir)).hex()[:_KEY_DIGITS]
+    return os.path.join(cache_folder, _FOLDER, key)
