@@ -16,6 +16,7 @@ does not have is not covered (`shallow`); what reflogs name and git has dropped 
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -141,7 +142,7 @@ def _add_history(repo: GitRepo, kept: Kept, now_s: float, found: Reachable) -> N
         blobs = gitreachable.versions_at(repo, PATTERNS, gitreachable.checked_out(repo))
         versions = [one for one in versions if one.blob in blobs]
     elif kept.keep_days is not None:
-        since = int(now_s - kept.keep_days * DAY_S)
+        since = math.ceil(now_s - kept.keep_days * DAY_S)  # git counts whole seconds
         blobs = gitreachable.versions_since(repo, PATTERNS, since)
         versions = [one for one in versions if one.blob in blobs]
     _add_versions(repo, versions, found, ("history", ""))
