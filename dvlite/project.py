@@ -55,7 +55,7 @@ class Project:
         repo = GitRepo.discover(folder)
         root = _find_root(os.path.realpath(folder), os.path.realpath(repo.top))
         if root is None:
-            raise ProjectError(f"{folder} is in no dvlite project", "make one: dvlite init")
+            raise ProjectError(f"{folder} is in no dvlite project", _how_to_have_one(repo))
         return Project.at(repo, root, cache_folder)
 
     @staticmethod
@@ -252,6 +252,13 @@ def _find_root(folder: str, top: str) -> str | None:
         if folder == top or os.path.dirname(folder) == folder:
             return None
         folder = os.path.dirname(folder)
+
+
+def _how_to_have_one(repo: GitRepo) -> str:
+    """A sparse checkout may have left the settings out."""
+    if repo.tracked([FILE]) and not os.path.lexists(os.path.join(repo.top, FILE)):
+        return "git has its settings, but they are not checked out: git sparse-checkout add .dvlite"
+    return "make one: dvlite init"
 
 
 def _short_name(path: str) -> str:
