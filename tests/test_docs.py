@@ -115,6 +115,7 @@ def test_every_field_of_json_is_on_the_page(repository: Repository) -> None:
     for words in (["log"], ["du", "--remote"], ["fetch"], ["fetch", "--dry-run"], ["doctor"]):
         see(*words)
     see("gc", "--dry-run")
+    see("fsck", "--remote")
     see("remote", "list", of=2)
     see("remote", "show", of=2)
     see("remote", "check", of=2)

@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "push": ("push", "Bring data to a remote."),
     "fetch": ("fetch", "Bring data from a remote into the cache."),
     "pull": ("pull", "Fetch, then check out."),
+    "fsck": ("fsck", "Check that all data is there and undamaged, and mend it."),
     "gc": ("gc", "Remove from the cache what nothing names and a remote has."),
     "reproduce": ("reproduce", "Restore a past commit with its data into a new folder."),
     "stage": ("stage", "Define and list the stages of the pipeline."),

@@ -6,10 +6,10 @@
     found.uses_of(oids)                 # who names these
     found.refuse_uncertain()            # before anything is deleted
 
-It covers all dvlite projects and all work trees of the repository: the pointers of every commit
-that any ref (branches, tags, remote-tracking, stashes, any other), any reflog, any head or an
-operation under way (a rebase, say) reaches; every index; the files of every work tree; what
-checkouts had put there (`base`) and what was discarded lately; the mappings of old names. It
+It covers all dvlite projects and all work trees of the repository: the pointers and lockfiles of
+every commit that any ref (branches, tags, remote-tracking, stashes, any other), any reflog, any
+head or an operation under way (a rebase, say) reaches; every index; the files of every work tree;
+what checkouts had put there (`base`) and what was discarded lately; the mappings of old names. It
 names roots only: what is inside of trees is for the caller to walk. History that a shallow clone
 does not have is not covered (`shallow`); what reflogs name and git has dropped is passed over.
 """
@@ -28,12 +28,17 @@ from dvlite.errors import ConflictError, CorruptError, DvliteError, FormatVersio
 from dvlite.gitreachable import Version, WorkTree
 from dvlite.gitrepo import GitRepo
 from dvlite.ops import discarded
+from dvlite.pipeline import lockfile
 from dvlite.workspace import base as base_file
 from dvlite.workspace import imported
 from dvlite.workspace.pointer import MAX_POINTER_BYTES, SUFFIX, Pointer, data_path, parse
 
 # Git's pattern of each kind of file that names data.
-PATTERNS = (f":(top,glob)**/*{SUFFIX}", ":(top,glob)**/.dvlite/imported")
+PATTERNS = (
+    f":(top,glob)**/*{SUFFIX}",
+    f":(top,glob)**/{lockfile.FILE}",
+    ":(top,glob)**/.dvlite/imported",
+)
 _IMPORTED = imported.FILE.replace(os.sep, "/")
 # As long as git's own gc spares what nothing names.
 GRACE_DAYS = 14
@@ -81,6 +86,7 @@ class Reachable:
     uncertain: list[tuple[str, str]] = field(default_factory=list)
     absent_trees: list[str] = field(default_factory=list)
     shallow: bool = False
+    seen_outputs: set[tuple[str, str, str, bytes]] = field(default_factory=set, repr=False)
 
     def roots(self) -> dict[bytes, Pointer]:
         """What is named, each object once."""
@@ -175,6 +181,8 @@ def _add(path: str, data: bytes, use: Use, found: Reachable) -> None:
         if _is_imported(path):
             for pointer in imported.parse(data).values():
                 found.uses.append(use._replace(pointer=pointer, path=path, where="imported"))
+        elif _is_lock(path):
+            _add_outputs(path, data, use, found)
         else:
             pointer = parse(data, label)
             found.uses.append(use._replace(pointer=pointer, path=data_path(path)))
@@ -186,6 +194,18 @@ def _add(path: str, data: bytes, use: Use, found: Reachable) -> None:
             found.uncertain.append((label, str(error)))
 
 
+def _add_outputs(path: str, data: bytes, use: Use, found: Reachable) -> None:
+    """A lockfile repeats the outputs of stages that did not run: each counts once in a place, with
+    the newest commit."""
+    folder = os.path.dirname(path)
+    for out, pointer in lockfile.outs_as_pointers(lockfile.parse(data, path)).items():
+        one = use._replace(pointer=pointer, path=os.path.join(folder, out))
+        key = (one.where, one.place, one.path, pointer.oid)
+        if key not in found.seen_outputs:
+            found.seen_outputs.add(key)
+            found.uses.append(one)
+
+
 _NOTHING = Pointer("file", bytes(32), 0)
 
 
@@ -193,7 +213,13 @@ def _is_imported(path: str) -> bool:
     return path == _IMPORTED or path.endswith("/" + _IMPORTED)
 
 
+def _is_lock(path: str) -> bool:
+    return os.path.basename(path) == lockfile.FILE
+
+
 def _most_bytes(path: str) -> int:
+    if _is_lock(path):
+        return lockfile.MAX_BYTES
     return imported.MAX_BYTES if _is_imported(path) else MAX_POINTER_BYTES
 
 

@@ -9,6 +9,7 @@ network file systems too. Everything here can be fetched again or is named by a 
     packs/<id>.pack .idx   many small objects, and the segment that finds them (written last)
     tmp/                   unfinished files
     remotes/               what is known of remotes
+    damaged/               what was set aside, until gc removes it
 """
 
 from __future__ import annotations
@@ -59,11 +60,15 @@ class LocalPack:
 
 
 class Cache:
-    """Finds and reads objects below `folder`. `durable`: fsync what is added."""
+    """Finds and reads objects below `folder`. `durable`: fsync what is added; `without`: paths of
+    packs to pass over."""
 
-    def __init__(self, folder: str, durable: bool = True) -> None:
+    def __init__(
+        self, folder: str, durable: bool = True, without: frozenset[str] = frozenset()
+    ) -> None:
         self.folder = folder
         self.durable = durable
+        self._without = without
         self._packs: dict[str, LocalPack] = {}
         # of which places may still be held, though something else has replaced them
         self._retired: dict[str, LocalPack] = {}
@@ -84,6 +89,11 @@ class Cache:
     def packs_folder(self) -> str:
         """Where packs are."""
         return os.path.join(self.folder, "packs")
+
+    @property
+    def damaged_folder(self) -> str:
+        """Where `fsck --repair` puts what is damaged."""
+        return os.path.join(self.folder, "damaged")
 
     @property
     def temporary_folder(self) -> str:
@@ -255,7 +265,7 @@ class Cache:
         found = False
         for name in _names(self.packs_folder):
             path = os.path.join(self.packs_folder, name[:-4] + ".pack")
-            if name.endswith(".idx") and path not in self._packs:
+            if name.endswith(".idx") and path not in self._packs and path not in self._without:
                 with suppress(FileNotFoundError):
                     self._packs[path] = LocalPack(path, _map(os.path.join(self.packs_folder, name)))
                     found = True
@@ -270,7 +280,7 @@ def _map(path: str) -> Segment:
     except (CorruptError, ValueError) as error:  # an empty file cannot be mapped
         raise CorruptError(
             f"the cache's index {path} is damaged: {error}",
-            "delete this .idx file and its .pack; what they held is fetched again",
+            "rebuild it: dvlite fsck --repair",
         ) from error
 
 

@@ -25,6 +25,8 @@ from dvlite.storage.row import ROW_BYTES, Row, RowKind, read_rows
 REWRITE_SHARE = 0.5
 # No file is written for longer than this without a byte being added.
 LEFTOVER_S = 2 * 24 * 3600
+# How long what `fsck --repair` set aside can still be looked at.
+DAMAGED_S = 14 * 24 * 3600
 _ASIDE = "gc-"
 _ROWS_A_TIME = 8192
 
@@ -236,13 +238,19 @@ def _write_alive(cache: Cache, pack: PackUse) -> None:
 
 def leftovers(cache: Cache, now_s: float | None = None) -> Iterator[tuple[str, int]]:
     """Files that nobody needs, with their sizes: unfinished ones, packs that were replaced a day
-    ago, and packs whose index was never written."""
+    ago, packs whose index was never written, and what was found damaged two weeks ago."""
     now_s = time.time() if now_s is None else now_s
     for name in _names(os.path.join(cache.folder, "tmp")):
         path = os.path.join(cache.folder, "tmp", name)
         with suppress(FileNotFoundError):
             here = os.lstat(path)
             if max(here.st_mtime, here.st_ctime) < now_s - LEFTOVER_S:
+                yield path, here.st_size
+    for name in _names(cache.damaged_folder):
+        path = os.path.join(cache.damaged_folder, name)
+        with suppress(FileNotFoundError):
+            here = os.lstat(path)
+            if here.st_ctime < now_s - DAMAGED_S:
                 yield path, here.st_size
     names = set(_names(cache.packs_folder))
     for name in sorted(names):

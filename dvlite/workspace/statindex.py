@@ -80,6 +80,19 @@ def signature(names: bytes, stats: array[int]) -> bytes:
     return xxh3_128_digest(names + b"\0\0" + stats.tobytes())
 
 
+def is_whole(path: str) -> bool:
+    """Whether an index is what was written; one of another version is."""
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read()
+    except FileNotFoundError:
+        return True
+    if len(data) < _HEAD.size or data[:7] != _MAGIC:
+        return False
+    _, version, _, checksum = _HEAD.unpack_from(data)
+    return bool(version != _VERSION or xxh3_128_digest(data[_HEAD.size :]) == checksum)
+
+
 def load(path: str) -> StatIndex:
     """Reads an index; one that is missing, damaged or of another version is empty."""
     try:
