@@ -116,11 +116,7 @@ def _show(result: FsckResult, repair: bool, quiet: bool) -> None:
     note(
         f"{count(result.objects, 'object')}, {size(result.size)} verified; "
         f"{count(result.pointers, 'version')} named"
-        + (
-            f"; {count(result.only_remote, 'object')} on a remote only"
-            if result.only_remote
-            else ""
-        )
+        + (f"; {count(elsewhere, 'object')} on a remote only" if elsewhere else "")
         + ("; older history is not here (a shallow clone)" if result.shallow else "")
     )
     if result.remote is not None:

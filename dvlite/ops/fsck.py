@@ -83,7 +83,8 @@ def fsck(project: Project, request: FsckRequest, progress: Progress = silent) ->
     """Checks the cache, what git names and dvlite's own records; mends what it can if asked to.
 
     Raises:
-        PathError: nothing names one of the paths; a source is no cache. RemoteError: the remote cannot be checked.
+        PathError: nothing names one of the paths; a source is no cache. RemoteError: the
+        remote cannot be checked.
     """
     result = FsckResult()
     others = tuple(open_cache(place) for place in request.sources)
