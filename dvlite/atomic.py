@@ -141,6 +141,7 @@ def exchange(final: str, draft: str, change: Callable[[str], T]) -> T:
                 continue
             before = _copy_with_times(final, draft)
             result = change(draft)
+            _sync(draft)  # which git does not do, and an empty index is nobody's wish
             if _take_place(draft, final, lock, before):
                 return result
     raise LockError(
@@ -156,6 +157,15 @@ def end_exchange(final: str, draft: str) -> None:
         with try_lock(draft + ".own") as mine:
             if mine and _same_file(lock, draft):
                 os.unlink(lock)
+
+
+def _sync(path: str) -> None:
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _copy_with_times(source: str, target: str) -> tuple[int, ...] | None:

@@ -7,6 +7,7 @@ breaks one command at one point:
     kill      the process group gets SIGKILL (a write is two points: before it, and half done)
     enospc    the call fails: the disk is full; alternately once, and from then on
     eio       the same for a broken disk
+    power     the power fails: what was not made durable is lost, in several ways
     moments   SIGKILL at random moments, amid a longer history
 
 Then everything visible in caches and remotes is verified, every file of the workspace has to be as
@@ -41,10 +42,10 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--mode", default="kill", choices=[*MODES, "moments"])
+    parser.add_argument("--mode", default="kill", choices=[*MODES, "power", "moments"])
     parser.add_argument("--commands", help="scenes or verbs, with commas (default: all)")
     parser.add_argument("--points", help="only these points: 3,7,10-20")
-    parser.add_argument("--sample", type=int, help="so many points at random")
+    parser.add_argument("--sample", type=int, help="so many points at random; power: of each")
     parser.add_argument("--always", action="store_true", help="every call from the point on fails")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
@@ -83,6 +84,9 @@ def orders(campaign: Campaign, options: argparse.Namespace) -> list[Order]:
     scenes = [s.name for s in SCENES if asked is None or s.name in asked or s.verb in asked]
     if not scenes:
         sys.exit(f"there is no scene {options.commands}; {', '.join(s.name for s in SCENES)}")
+    if options.mode == "power":
+        sample = options.sample or 40
+        return [Order(scene, "power", sample, seed=options.seed) for scene in scenes]
     points = campaign.points(scenes, options.mode)
     if options.points:
         wanted = numbers(options.points)

@@ -955,6 +955,27 @@ def test_push_to_a_full_disk_fails_and_goes_on_when_there_is_space(
 
 @pytest.mark.root
 @pytest.mark.parametrize("files", [MANY, LARGE], ids=["many", "large"])
+def test_fetch_to_a_full_disk_fails_and_goes_on_when_there_is_space(
+    repository: Repository, small_disk: Path, files: dict[str, bytes]
+) -> None:
+    repository.add_and_commit(files, "data")
+    repository.share()
+    clone = repository.clone("clone")
+    private = clone.path / ".git/dvlite/config.toml"
+    private.parent.mkdir(exist_ok=True)
+    private.write_text(f'[cache]\ndir = "{small_disk}/cache"\n')
+    before = clone.work_files()
+    ran = clone.process("fetch", code=None)
+    assert ran.code == STORAGE
+    check_form(ran, "No space left on device", "space")
+    assert clone.work_files() == before
+    subprocess.run(["mount", "-o", "remount,size=40m", str(small_disk)], check=True)
+    clone.process("pull")
+    assert clone.data() == repository.data()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("files", [MANY, LARGE], ids=["many", "large"])
 def test_checkout_to_a_full_disk_is_refused_before_anything_is_written(
     repository: Repository, small_disk: Path, files: dict[str, bytes]
 ) -> None:

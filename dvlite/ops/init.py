@@ -80,5 +80,5 @@ def _ignore(root: str) -> str | None:
     if os.path.exists(path):
         return None
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    publish_in_tree(path, _IGNORED, durable=False)
+    publish_in_tree(path, _IGNORED)
     return path

@@ -97,7 +97,7 @@ def _edit(
     if after == before:
         return None
     if after:
-        publish_in_tree(path, after, durable=False)
+        publish_in_tree(path, after)
     else:
         os.unlink(path)
     return path

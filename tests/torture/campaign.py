@@ -40,10 +40,15 @@ class Order:
     @property
     def words(self) -> str:
         """What tries just this again."""
+        if self.mode == "power":
+            commands = f"--commands {self.scene} --sample {self.number} --seed {self.seed}"
+            return f"scripts/torture --mode power {commands}"
         name = f"--mode {self.mode} --commands {self.scene} --points {self.number}"
         return "scripts/torture " + name + (" --always" if self.always else "")
 
     def message(self) -> dict[str, Any]:
+        if self.mode == "power":
+            return {"do": "power", "scene": self.scene, "seed": self.seed, "sample": self.number}
         mode, error = MODES[self.mode]
         return {
             "do": "try", "scene": self.scene, "mode": mode, "number": self.number, "error": error,

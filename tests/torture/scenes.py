@@ -294,4 +294,14 @@ SCENES = (
     Scene("remote-repair", Command(("remote", "check", "--full", "--repair")), _damaged),
     Scene("reproduce", Command(("reproduce", "v1", "--output", "../again")), _nothing),
 )
-BY_NAME = {scene.name: scene for scene in SCENES}
+
+
+def _unsynced(stage: Stage) -> None:
+    """With the setting off that makes data durable: the power test has to see the difference."""
+    stage.dvlite("config", "--local", "core.fsync", "false")
+    SYNCED.prepare(stage)
+
+
+SYNCED = next(scene for scene in SCENES if scene.name == "add-packs")
+UNSYNCED = Scene("add-packs-unsynced", SYNCED.command, _unsynced)
+BY_NAME = {scene.name: scene for scene in (*SCENES, UNSYNCED)}

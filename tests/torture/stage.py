@@ -12,6 +12,7 @@ import importlib
 import os
 import pkgutil
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,6 +101,12 @@ class Stage:
 
     def knows(self, name: str) -> bool:
         return (self.folder / "states" / name).exists()
+
+    def clear(self) -> None:
+        """Leaves nothing."""
+        subprocess.run(["chmod", "-R", "u+w", str(self.here)], check=True)
+        shutil.rmtree(self.here)
+        self.here.mkdir()
 
     def restore(self, name: str) -> None:
         """Puts it back."""

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture.campaign import Campaign, Found, choose
-from tests.torture.scenes import SCENES
+from tests.torture.campaign import Campaign, Found, Order, choose
+from tests.torture.scenes import SCENES, UNSYNCED
 from tests.torture.shim import compiler
 
 SEED = 1
-KILLS, FAULTS = 150, 60
+KILLS, FAULTS, CRASHES = 120, 60, 2
 # This many processes try points at once.
 WORKERS = 2
 
@@ -57,3 +57,15 @@ def test_broken_anywhere_nothing_is_lost_and_the_next_command_works(
     found = attempt(campaign, mode, sample, always)
     assert sum(found.tried.values()) == sample
     assert not found.failures, "\n".join(found.failures)
+
+
+def test_what_was_done_survives_a_power_failure(campaign: Campaign) -> None:
+    orders = [Order(scene.name, "power", CRASHES, seed=SEED) for scene in SCENES]
+    found = campaign.run(orders, lambda text: None)
+    assert not found.failures, "\n".join(found.failures)
+
+
+def test_without_syncing_a_power_failure_loses_what_was_done(campaign: Campaign) -> None:
+    """Else the test before would see nothing."""
+    found = campaign.run([Order(UNSYNCED.name, "power", 12, seed=SEED)], lambda text: None)
+    assert "a wrong object" in found.failures[0] or "is not in the cache" in found.failures[0]

@@ -122,6 +122,29 @@ class Trials:
             if end[what] != expected and what not in scene.may_differ:
                 yield f"in the end {what} is {_differing(expected, end[what])}"
 
+    def after_power(self, scene: Scene, reference: Reference, ended: bool) -> Iterator[str]:
+        """What is wrong when the power has failed: with what was there before, and with what the
+        command said was done (`ended`)."""
+        found = self._examined(scene, reference)
+        if isinstance(found, str):
+            yield found
+            return
+        yield from found["wrong"]
+        now = self.snapshots()
+        for name, old in reference.old.items():
+            for wrong in invariants.lost(old, now.values(), found["nowhere"]):
+                yield f"{name}: {wrong}"
+        if ended:
+            held = reference.end["what caches hold"]
+            for cache, oids in held.items():
+                gone = set(oids) - set(found["held"].get(cache, ()))
+                yield from (f"the command had ended, and {oid} is not in the cache" for oid in gone)
+            for name, new in reference.new.items():
+                for path, what in new.items() if not scene.may_differ else ():
+                    if invariants.managed(path) and now.get(name, {}).get(path) != what:
+                        yield f"the command had ended, and {name}/{path} is not as it made it"
+        yield from self._read_only(reference)
+
     def _looked(
         self, when: str, scene: Scene, reference: Reference, now: dict[str, Snapshot]
     ) -> Iterator[str]:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.torture.power import try_crashes
 from tests.torture.shim import Point
 from tests.torture.stage import Stage, import_everything
 from tests.torture.trial import Trials
@@ -28,6 +29,8 @@ def _obey(trials: Trials, order: dict[str, Any]) -> dict[str, Any]:
     try:
         if order["do"] == "points":
             return {"points": trials.points(order["scene"], order["error"])}
+        if order["do"] == "power":
+            return try_crashes(trials, order["scene"], order["seed"], order["sample"])
         point = Point(order["mode"], order["number"], order["error"], order["always"])
         wrong = trials.try_point(order["scene"], point)
         return {"wrong": wrong, "what": trials.what, "fired": trials.fired}
