@@ -19,6 +19,8 @@ from typing import Any
 
 from tests.torture.shim import FAULT, KILL, build
 
+# As many trials as take about as long as preparing their scene takes.
+_LOT = 8
 ROOT = Path(__file__).resolve().parents[2]
 MODES = {
     "kill": (KILL, 0),
@@ -159,9 +161,13 @@ class Campaign:
         begin = told = time.monotonic()
         done = itertools.count(1)
 
-        def attempt(worker: Worker, order: Order) -> None:
+        def attempt(worker: Worker, group: list[Order]) -> None:
+            for order in group:
+                answer = worker.obey(order.message())
+                note(order, answer)
+
+        def note(order: Order, answer: dict[str, Any]) -> None:
             nonlocal told
-            answer = worker.obey(order.message())
             with lock:
                 before = len(found.failures)
                 found.add(order, answer)
@@ -172,8 +178,20 @@ class Campaign:
                     told = now
                     tell(f"{number} of {len(orders)}, {now - begin:.0f} s")
 
-        self.each(orders, attempt)
+        self.each(groups(orders), attempt)
         return found
+
+
+def groups(orders: list[Order]) -> list[list[Order]]:
+    """Orders of one scene together, in lots: a worker prepares each scene that it meets."""
+    by_scene: dict[str, list[Order]] = {}
+    for order in orders:
+        by_scene.setdefault(order.scene, []).append(order)
+    return [
+        scene[begin : begin + _LOT]
+        for scene in by_scene.values()
+        for begin in range(0, len(scene), _LOT)
+    ]
 
 
 def choose(

@@ -42,7 +42,7 @@ def committed(here: Path) -> list[str]:
     """Every object that a commit of the work repository names, in hexadecimal."""
     project = Project.open(str(here / "work"))
     oids: set[bytes] = set()
-    for commit in project.repo.tags().values():
+    for commit in {**project.repo.tags(), **project.repo.branches()}.values():
         for path, text in project.pointers_at(commit).items():
             pointer = parse(text, path)
             oids.add(pointer.oid)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,6 +219,14 @@ def _pre_push(stage: Stage) -> None:
     _hooks(stage)
 
 
+def _old(stage: Stage) -> None:
+    """A commit that is on no remote, and a cache that nothing of is young any more."""
+    _unpushed(stage)
+    long_ago = time.time() - 100 * 24 * 3600
+    for path in (stage.here / "work" / ".git" / "dvlite" / "cache").rglob("*"):
+        os.utime(path, (long_ago, long_ago))
+
+
 PUSHED = "refs/heads/main {main} refs/heads/main {v2}\n"
 _AFTER_CHECKOUT = (Command(("checkout",)),)
 SCENES = (
@@ -292,6 +302,7 @@ SCENES = (
     Scene("import-lfs", Command(("import-lfs",)), _lfs),
     Scene("remote-copy", Command(("remote", "copy", "store", "../copied")), _nothing),
     Scene("remote-repair", Command(("remote", "check", "--full", "--repair")), _damaged),
+    Scene("gc", Command(("gc", "--workspaces-only", "--yes")), _old),
     Scene("reproduce", Command(("reproduce", "v1", "--output", "../again")), _nothing),
 )
 
