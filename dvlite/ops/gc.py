@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -137,7 +138,7 @@ def plan(project: Project, request: GcRequest, progress: Progress = silent) -> G
     removable |= _on_remotes(indexes, dead - removable, result)
     _restrict(result, removable)
     result.groups = _groups(cache, result, everything, reached)
-    result.leftover = [*leftovers(cache, now_s), *_old_mirrors(project, indexes)]
+    result.leftover = [*leftovers(cache, now_s), *_old_mirrors(project, indexes, result.limit_s)]
     return result
 
 
@@ -240,18 +241,23 @@ def _on_remotes(indexes: Iterable[Index], oids: set[bytes], result: GcPlan) -> s
     return found
 
 
-def _old_mirrors(project: Project, indexes: Iterable[Index]) -> list[tuple[str, int]]:
-    """Mirrored segments that their remote no longer lists."""
+def _old_mirrors(
+    project: Project, indexes: Iterable[Index], limit_s: float
+) -> list[tuple[str, int]]:
+    """Mirrored segments that their remote no longer lists; of remotes that were not asked, those
+    that came before `limit_s`. Whoever needs one gets it again."""
+    listed = {
+        mirror_of(index.remote, project.cache_folder): {one.id for one in index.listing.readable}
+        for index in indexes
+    }
     found = []
-    for index in indexes:
-        listed = {one.id for one in index.listing.readable}
-        folder = mirror_of(index.remote, project.cache_folder)
-        if not os.path.isdir(folder):
-            continue
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name not in listed and not entry.name.startswith(".tmp-"):
-                    found.append((entry.path, entry.stat().st_size))
+    for folder, _, names in os.walk(os.path.join(project.cache_folder, "remotes")):
+        for name in names:
+            with suppress(FileNotFoundError):
+                here = os.stat(os.path.join(folder, name))
+                is_old = here.st_mtime < limit_s
+                if is_old if folder not in listed or name[0] == "." else name not in listed[folder]:
+                    found.append((os.path.join(folder, name), here.st_size))
     return found
 
 

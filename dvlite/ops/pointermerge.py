@@ -78,7 +78,7 @@ def merge_pointers(cache: Cache, three: Three) -> PointerMerge:
 
 def keep_trees(cache: Cache, trees: dict[bytes, bytes]) -> None:
     """Brings new listings into the cache, durably."""
-    absent = cache.missing(trees)
+    absent = cache.keep(trees)
     with CacheWriter(cache) as writer:
         for oid, data in trees.items():
             if oid in absent:

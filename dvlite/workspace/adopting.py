@@ -206,7 +206,7 @@ class Adopter:
     ) -> None:
         writer, pending = into
         small = {hash_bytes(one.data): one for one in results if isinstance(one, Small)}
-        absent = self.cache.missing(small)
+        absent = self.cache.keep(small)
         for oid in absent:
             writer.add(oid, small[oid].data)
         for name, got in zip(batch, results, strict=True):

@@ -403,3 +403,14 @@ def test_leftovers_old_mirrors_and_expired_records_go(repository: Repository) ->
     later = list(leftovers(Cache(str(cache)), time.time() + 3 * 24 * 3600))
     assert sorted(Path(path).name for path, _ in later) == ["ab" * 32 + ".pack", "pack-1-abc"]
     assert record.read_text() == ""
+
+
+def test_mirrored_indexes_of_remotes_that_are_no_longer_used_go(forgotten: Repository) -> None:
+    folder = forgotten.path / ".git/dvlite/cache/remotes/0123456789abcdef/index"
+    folder.mkdir(parents=True)
+    for name, days in (("old", 40), ("new", 1)):
+        (folder / name).write_bytes(b"a segment")
+        then = time.time() - days * 24 * 3600
+        os.utime(folder / name, (then, then))
+    assert gc(forgotten)["leftovers"] == {"files": 1, "size": 9}
+    assert [path.name for path in folder.iterdir()] == ["new"]

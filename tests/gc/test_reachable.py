@@ -12,7 +12,9 @@ import pytest
 from dvlite.errors import CorruptError
 from dvlite.gitrepo import GitRepo
 from dvlite.ops.reachable import Kept, Reachable, reachable
+from dvlite.pipeline import lockfile
 from dvlite.storage.oid import hash_bytes
+from dvlite.workspace.pointer import Pointer
 from tests.repositories import Repository
 
 DAY_S = 24 * 3600
@@ -245,4 +247,27 @@ def test_a_damaged_base_stops_who_deletes(repository: Repository) -> None:
     version(repository, b"first")
     next(repository.path.glob(".git/dvlite/*/base")).write_bytes(b"dvlite base 1\nnonsense\n")
     with pytest.raises(CorruptError, match="base"):
+        found(repository).refuse_uncertain()
+
+
+def test_what_stages_made_counts_in_every_version_of_the_lockfile(repository: Repository) -> None:
+    def locked(data: bytes) -> None:
+        oid, size = hash_bytes(data).hex(), len(data)
+        pointer = Pointer("file", bytes.fromhex(oid), size)
+        out = lockfile.LockedFile("model", pointer.kind, pointer.oid, pointer.size, cached=True)
+        lock = {"train": lockfile.LockedStage(("python train.py",), outs=(out,))}
+        repository.write({"dvlite.lock": lockfile.render(lock)})
+        repository.git("add", "dvlite.lock")
+
+    for data in (b"first model", b"second model"):
+        locked(data)
+        repository.commit("run")
+    locked(b"staged model")
+    names = (b"first model", b"second model", b"staged model")
+    assert contents(repository, *names) == set(names)
+    uses = list(found(repository).uses_of([hash_bytes(b"first model")]))
+    assert [(use.path, use.where, len(use.commits)) for use in uses] == [("model", "history", 1)]
+    assert contents(repository, *names, kept=Kept(workspaces_only=True)) == set(names[1:])
+    repository.write({"dvlite.lock": b"dvlite: 2\nstages:\n"})
+    with pytest.raises(CorruptError, match="may name data"):
         found(repository).refuse_uncertain()
