@@ -342,8 +342,19 @@ class GitRepo:
         # git-lfs would ask its server for content, which is ours to bring
         environment = {**self._environment(), "GIT_LFS_SKIP_SMUDGE": "1"}
         done = _start(self._command([*words, "--", folder, commit]), None, environment)
+        if done.returncode and self._is_unfinished(folder):
+            again = [*words, "--force", "--force", "--", folder, commit]
+            done = _start(self._command(again), None, environment)
         if done.returncode:
             raise _error(done)
+
+    def _is_unfinished(self, folder: str) -> bool:
+        """Whether git was killed as it made this work tree: until it has, the lock says so."""
+        listed = os.fsdecode(self._run("worktree", "list", "--porcelain"))
+        ours = f"worktree {os.path.realpath(folder)}\n"
+        return any(
+            one.startswith(ours) and "\nlocked initializing" in one for one in listed.split("\n\n")
+        )
 
     def remove_worktree(self, folder: str) -> None:
         """Removes a work tree with everything in it."""

@@ -97,12 +97,13 @@ def held(here: Path, oids: Iterable[bytes]) -> dict[str, list[str]]:
 def examine(here: Path, known: list[str], old: Snapshot, damaged: bool) -> None:
     """Prints, as JSON, what is wrong here and what each cache holds of `known`.
 
-    `old`: what the user had in the workspace. `damaged`: the remote was so from the beginning.
+    `old`: what the user had in the workspace. `damaged`: caches and remotes were so from the
+    beginning.
     """
     wrong: list[str] = []
     oids = {bytes.fromhex(text) for text in known}
     try:
-        wrong += wrong_in_caches(here)
+        wrong += wrong_in_caches(here) if not damaged else ()
     except (DvliteError, OSError) as error:
         wrong.append(f"a cache cannot be read: {error}")
     lacking, mirror = set(oids), here.parent / "mirror"

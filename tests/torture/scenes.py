@@ -25,7 +25,8 @@ class Scene:
 
     `again` is what a user does next. A revision in braces in the command stands for its hash.
     `may_differ`: what need not be as in an undisturbed run. `scratch`: what names of unfinished
-    things contain, which are beside the user's files until the command is run again.
+    things contain, which are beside the user's files until the command is run again. `damaged`:
+    caches and remotes are, in the beginning.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Scene:
     base: str = "base"
     may_differ: frozenset[str] = frozenset()
     scratch: str = "(no such)"
+    damaged: bool = False
 
     @property
     def finishing(self) -> tuple[Command, ...]:
@@ -210,6 +212,16 @@ def _damaged(stage: Stage) -> None:
     write(segment.parent, {segment.name: segment.read_bytes()[:-1]})
 
 
+def _damaged_cache(stage: Stage) -> None:
+    """An object and a pack of the cache are damaged; the remote has what was in them."""
+    cache = stage.here / "work" / ".git" / "dvlite" / "cache"
+    objects = sorted(path for path in (cache / "objects").rglob("*") if path.is_file())
+    for path in (objects[0], min((cache / "packs").glob("*.pack"))):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        write(path.parent, {path.name: bytes(data)})
+
+
 def _hooks(stage: Stage) -> None:
     stage.dvlite("install")
 
@@ -301,7 +313,20 @@ SCENES = (
     Scene("import-dvc", Command(("import-dvc",)), _dvc),
     Scene("import-lfs", Command(("import-lfs",)), _lfs),
     Scene("remote-copy", Command(("remote", "copy", "store", "../copied")), _nothing),
-    Scene("remote-repair", Command(("remote", "check", "--full", "--repair")), _damaged),
+    Scene(
+        "remote-repair",
+        Command(("remote", "check", "--full", "--repair")),
+        _damaged,
+        damaged=True,
+    ),
+    Scene(
+        "fsck-repair",
+        Command(("fsck", "--repair")),
+        _damaged_cache,
+        # what was set aside already is on the remote, so the second repair need not fetch it
+        may_differ=frozenset(["what caches hold"]),
+        damaged=True,
+    ),
     Scene("gc", Command(("gc", "--workspaces-only", "--yes")), _old),
     Scene("reproduce", Command(("reproduce", "v1", "--output", "../again")), _nothing),
 )

@@ -198,3 +198,18 @@ def test_an_add_that_cannot_write_a_pointer_does_not_say_it_did(
     assert "updated    two" in repository.dvlite("add", "one", "two").out
     repository.dvlite("status", "--exit-code")
     assert repository.git("status", "--porcelain").split() == ["M", "one.dvl", "M", "two.dvl"]
+
+
+def test_a_work_tree_that_git_was_killed_in_making_is_made_anew(
+    repository: Repository, tmp_path: Path
+) -> None:
+    repository.add_and_commit({"data/a": b"a"}, "data")
+    again = tmp_path / "again"
+    repository.git("worktree", "add", "--quiet", "--detach", str(again))
+    subprocess.run(["rm", "-rf", str(again)], check=True)
+    lock = repository.path / ".git/worktrees/again/locked"
+    lock.write_text("on another disk")
+    repository.dvlite("reproduce", "HEAD", "--output", str(again), code=3)
+    lock.write_text("initializing")
+    repository.dvlite("reproduce", "HEAD", "--output", str(again))
+    assert (again / "data" / "a").read_bytes() == b"a"

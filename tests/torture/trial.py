@@ -125,7 +125,7 @@ class Trials:
     def after_power(self, scene: Scene, reference: Reference, ended: bool) -> Iterator[str]:
         """What is wrong when the power has failed: with what was there before, and with what the
         command said was done (`ended`)."""
-        found = self._examined(scene, reference)
+        found = self._examined(reference, scene.damaged)
         if isinstance(found, str):
             yield found
             return
@@ -148,7 +148,7 @@ class Trials:
     def _looked(
         self, when: str, scene: Scene, reference: Reference, now: dict[str, Snapshot]
     ) -> Iterator[str]:
-        found = self._examined(scene, reference)
+        found = self._examined(reference, scene.damaged and when == "then")
         if isinstance(found, str):
             yield f"{when}: {found}"
             return
@@ -162,7 +162,7 @@ class Trials:
             for wrong in invariants.lost(old, now.values(), found["nowhere"]):
                 yield f"{when}: {name}: {wrong}"
 
-    def _examined(self, scene: Scene, reference: Reference) -> dict[str, Any] | str:
+    def _examined(self, reference: Reference, damaged: bool) -> dict[str, Any] | str:
         stage = self.stage
         old = {
             f"{name}/{path}": what
@@ -170,7 +170,6 @@ class Trials:
             for path, what in one.items()
             if path not in reference.in_git.get(name, ())
         }
-        damaged = scene.name == "remote-repair"
         ran = stage.fork(lambda: invariants.examine(stage.here, reference.known, old, damaged))
         if ran.code:
             return f"cannot be examined: {ran.err[-2000:]}"
@@ -198,7 +197,7 @@ class Trials:
     def end(self, scene: Scene, reference: Reference) -> dict[str, Any]:
         """All that has to be the same in the end, however often it was broken."""
         folder, stage = reference.command.folder, self.stage
-        found = self._examined(scene, reference)
+        found = self._examined(reference, False)
         status = json.loads(stage.run(Command(("status", "--json"), folder)).out or "{}")
         # as of the last contact: a command that found all it needs here did not ask again
         status.pop("remote", None)
