@@ -334,7 +334,9 @@ def _refused(what: str, error: OSError) -> StorageError:
 
 def _copy_in(descriptor: int, temporary: str, told: Callable[[int], None]) -> tuple[bytes, int]:
     """Copies an open file to a new one while hashing it; shares blocks where that works."""
-    if reflink(descriptor, temporary):
+    with _of_cache("what is added"):
+        cloned = reflink(descriptor, temporary)
+    if cloned:
         clone = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
         try:
             return hash_large(clone, told)
