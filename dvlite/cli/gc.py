@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dvlite.ops.gc import Amount, GcPlan, GcRequest, Group
 
 _LISTED = 20
+_LEAST_DAYS = 2
 
 
 @click.command()
@@ -42,9 +43,9 @@ _LISTED = 20
 )
 @click.option(
     "--grace-days",
-    type=click.FloatRange(2, 36500),
+    type=click.FloatRange(0, 36500),
     metavar="N",
-    help="Spare what was added or looked up in the last N days (default: 14, at least 2).",
+    help="Spare what is younger than N days (default: 14; at least 2, on a remote 1).",
 )
 @click.option(
     "--force",
@@ -60,8 +61,17 @@ _LISTED = 20
     "--forget",
     "forgotten",
     multiple=True,
-    metavar="DIR",
-    help="Forget a repository that used this shared cache and is gone; repeatable.",
+    metavar="DIR|CLONE",
+    help="Forget a repository that used this shared cache, or a clone that used the remote, and "
+    "is gone; repeatable.",
+)
+@click.option("--remote", "of_remote", is_flag=True, help="Collect on the remote, not here.")
+@click.option("-r", "--remote-name", metavar="NAME", help="Which remote (default: core.remote).")
+@click.option("--no-fetch", is_flag=True, help="With --remote: do not git fetch first.")
+@click.option(
+    "--exclusive",
+    is_flag=True,
+    help="With --remote: nobody else pushes or collects now; allows less than one day.",
 )
 @dry_run_option
 @yes_option
@@ -78,6 +88,7 @@ def command(
     dry_run: bool,
     yes: bool,
     as_json: bool,
+    **remote: Any,
 ) -> None:
     """Remove from the cache what nothing names and a remote has.
 
@@ -85,12 +96,17 @@ def command(
     that uses the cache names; what is younger than the grace period; and what no remote has,
     which is asked now. First the plan is shown, then you are asked.
 
+    With --remote: removes from a remote what neither this repository needs (all of it, after git
+    fetch) nor other clones and projects that pushed there. Others may push meanwhile. What is
+    found unneeded is condemned, and deleted by a gc after the grace period (docs/remotes.md).
+
     \b
     Examples:
       dvlite gc --dry-run
       dvlite gc --keep-days 90
       dvlite gc --yes --json
       dvlite gc --force images/old --dry-run
+      dvlite gc --remote --dry-run
     """
     from dvlite.ops.cacheroots import forget
     from dvlite.ops.gc import GcRequest, execute, plan
@@ -98,6 +114,22 @@ def command(
 
     if keep_days is not None and workspaces_only:
         raise UsageError("--keep-days and --workspaces-only exclude each other", "choose one")
+    if remote["of_remote"]:
+        here: dict[str, Any] = {
+            "--keep-days": keep_days,
+            "--workspaces-only": workspaces_only or None,
+        }
+        here |= {"--force": forced or None, "--unnamed": unnamed or None}
+        for option, given in here.items():
+            if given is not None:
+                raise UsageError(f"{option} is about the cache, not about a remote")
+        _collect_remote(common, remote, (grace_days, forgotten, dry_run, yes, as_json))
+        return
+    for option in ("remote_name", "no_fetch", "exclusive"):
+        if remote[option]:
+            raise UsageError(f"--{option.replace('_', '-')} goes with --remote")
+    if grace_days is not None and grace_days < _LEAST_DAYS:
+        raise UsageError(f"--grace-days has to be at least {_LEAST_DAYS} in a cache")
     project = common.project()
     for place in forgotten:
         forget(project, common.resolve(place))
@@ -121,7 +153,38 @@ def command(
         say(f"freed {size(freed)}" + (f", {size(later)} more in a day" if later else ""))
 
 
+def _collect_remote(
+    common: Common,
+    remote: dict[str, Any],
+    others: tuple[float | None, tuple[str, ...], bool, bool, bool],
+) -> None:
+    from dvlite.cli.gcremote import collect
+    from dvlite.ops.gcremote import GcRemoteRequest
+    from dvlite.ops.reachable import GRACE_DAYS
+
+    grace_days, forgotten, dry_run, yes, as_json = others
+    days = GRACE_DAYS if grace_days is None else grace_days
+    if days < 1 and not remote["exclusive"]:
+        raise UsageError(
+            "a grace period under one day is not safe beside pushes",
+            "if nobody else pushes or collects now: --exclusive",
+        )
+    request = GcRemoteRequest(
+        remote["remote_name"],
+        days,
+        forgotten,
+        not remote["no_fetch"],
+        remote["exclusive"],
+        dry_run=dry_run,
+    )
+    collect(common, request, lambda question: _confirm(question, yes), as_json)
+
+
 def _ask(todo: GcPlan, yes: bool) -> None:
+    _confirm(f"remove {count(todo.removed.objects, 'object')}?", yes)
+
+
+def _confirm(question: str, yes: bool) -> None:
     """Raises:
     ConflictError: nobody is there to answer, or the answer is no.
     """
@@ -131,7 +194,7 @@ def _ask(todo: GcPlan, yes: bool) -> None:
         raise ConflictError(
             "nothing was removed: nobody is there to confirm it", "look at the plan, then: --yes"
         )
-    if not click.confirm(f"remove {count(todo.removed.objects, 'object')}?", err=True):
+    if not click.confirm(question, err=True):
         raise ConflictError("nothing was removed")
 
 

@@ -159,7 +159,13 @@ class _Push:
             # also when nothing was new: what is there may be so by another clone's word only
             if self.options.record and not self.options.dry_run:
                 options = self.options
-                record_roots(self.index.remote, options.clone, self.roots, more=options.partial)
+                record_roots(
+                    self.index.remote,
+                    options.clone,
+                    self.roots,
+                    more=options.partial,
+                    project=options.project,
+                )
         except KeyboardInterrupt:
             self._name_arrived()
             raise

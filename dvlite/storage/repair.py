@@ -30,7 +30,7 @@ from dvlite.storage.ranges import FrameWant, group_frames, read_frames
 from dvlite.storage.reindex import damaged_unnamed, needs_rewrite, rewrite_index
 from dvlite.storage.remote import DESCRIPTION_NAME, Remote, description, pack_name, render_name
 from dvlite.storage.restore import META_KINDS, find_pack, find_segment
-from dvlite.storage.rootrecord import record_parts, render_record
+from dvlite.storage.rootrecord import Said, record_parts, render_record
 from dvlite.storage.row import Row, RowKind
 from dvlite.storage.segment import Stamp
 from dvlite.storage.several import several
@@ -181,7 +181,8 @@ class _Repair:
             parts = record_parts(bad)
             assert parts is not None  # it was recognised by its name
             clone, time_ns = parts
-            name, data = render_record(clone, everything, max(time.time_ns(), time_ns + 1))
+            said = Said(before=everything)
+            name, data = render_record(clone, said, max(time.time_ns(), time_ns + 1))
             self._write("written anew", name, data)
 
     # -- what cannot -------------------------------------------------------------------------------

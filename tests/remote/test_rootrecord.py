@@ -7,38 +7,53 @@ import pytest
 from dvlite.errors import CorruptError
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.remote import Remote
-from dvlite.storage.rootrecord import read_record, record_roots, render_record
+from dvlite.storage.rootrecord import (
+    Said,
+    read_record,
+    read_said,
+    record_roots,
+    render_record,
+)
 from tests.repositories import Repository
 
 CLONE, OTHER = bytes(15) + b"\1", bytes(15) + b"\2"
 FIRST, SECOND = hash_bytes(b"1"), hash_bytes(b"2")
 
 
-def newest(remote: Remote, clone: bytes = CLONE) -> set[bytes]:
+def newest(remote: Remote, clone: bytes = CLONE) -> Said:
     names = [one.name for one in remote.backend.list("roots")]
     name = max(one for one in names if one.startswith(f"roots/{clone.hex()}-"))
-    return read_record(name, remote.backend.read(name))
+    return read_said(name, remote.backend.read(name))
 
 
 def test_golden_record() -> None:
-    name, data = render_record(CLONE.hex(), [FIRST], 7)
-    assert data == b"dvlite: 1\nblake3:" + FIRST.hex().encode() + b"\n"
+    said = Said(OTHER, {FIRST}, {SECOND})
+    name, data = render_record(CLONE.hex(), said, 7)
+    assert data.decode().splitlines() == [
+        "dvlite: 1",
+        f"project: {OTHER.hex()}",
+        f"blake3:{FIRST.hex()}",
+        f"before: blake3:{SECOND.hex()}",
+    ]
     assert name == f"roots/{CLONE.hex()}-00000000000000000007-{hash_bytes(data).hex()[:16]}"
-    assert read_record(name, data) == {FIRST}
+    assert read_said(name, data) == said
+    assert read_record(name, data) == {FIRST, SECOND}
 
 
-def test_the_newest_word_replaces_the_one_before(remote: Remote) -> None:
+def test_the_newest_word_tells_of_those_before(remote: Remote) -> None:
     record_roots(remote, CLONE, [FIRST])
-    record_roots(remote, CLONE, [SECOND])
-    assert newest(remote) == {SECOND}
+    record_roots(remote, CLONE, [SECOND], project=OTHER)
+    assert newest(remote) == Said(OTHER, {SECOND}, {FIRST})
+    record_roots(remote, CLONE, [FIRST])
+    assert newest(remote) == Said(now={FIRST}, before={SECOND})
 
 
 def test_a_part_is_added_to_the_word_before(remote: Remote) -> None:
     record_roots(remote, CLONE, [FIRST])
     record_roots(remote, OTHER, [])
     record_roots(remote, CLONE, [SECOND], more=True)
-    assert newest(remote) == {FIRST, SECOND}
-    assert newest(remote, OTHER) == set()
+    assert newest(remote) == Said(now={FIRST, SECOND})
+    assert newest(remote, OTHER) == Said()
 
 
 def test_the_same_word_is_not_repeated(remote: Remote) -> None:
@@ -47,10 +62,12 @@ def test_the_same_word_is_not_repeated(remote: Remote) -> None:
     assert len(remote.backend.list("roots")) == 1
 
 
-@pytest.mark.parametrize("data", [b"", b"dvlite: 1\nblake3:00\n", b"dvlite: 2\n"])
+@pytest.mark.parametrize(
+    "data", [b"", b"dvlite: 1\nblake3:00\n", b"dvlite: 2\n", b"dvlite: 1\nproject: x\n"]
+)
 def test_other_bytes_are_no_record(data: bytes) -> None:
     with pytest.raises(CorruptError):
-        read_record(render_record(CLONE.hex(), [FIRST], 7)[0], data)
+        read_record(render_record(CLONE.hex(), Said(now={FIRST}), 7)[0], data)
 
 
 def test_pushing_one_path_forgets_no_other(repository: Repository) -> None:

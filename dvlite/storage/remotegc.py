@@ -1,0 +1,447 @@
+"""Garbage collection on a remote, by the epoch protocol of docs/design.md.
+
+Owns the order that makes it safe against everything that runs at the same time: list the index,
+*then* learn what is needed, copy what lives in packs that go, name it in new segments, begin an
+epoch with a marker that is created only if nobody else did, and only then delete what markers
+older than the grace period have condemned. A crash at any point leaves the remote as sound as it
+was.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from blake3 import blake3
+
+from dvlite._version import VERSION
+from dvlite.errors import CorruptError, RemoteError
+from dvlite.progress import Progress, silent
+from dvlite.storage.backend import Backend, NotThere, Stored
+from dvlite.storage.index import Index, segment_id
+from dvlite.storage.merging import store_segment
+from dvlite.storage.pack import HEAD, Member, check_head
+from dvlite.storage.remote import (
+    Marker,
+    Remote,
+    SegmentName,
+    marker_epoch,
+    marker_name,
+    pack_name,
+    parse_name,
+    parse_pack_name,
+    render_marker,
+    render_name,
+)
+from dvlite.storage.remotecensus import Census, Counted, PackFate, is_piece
+from dvlite.storage.remotelive import BUCKETS, Walk
+from dvlite.storage.rootrecord import newest_records, record_parts
+from dvlite.storage.row import ROW_BYTES, Row, read_rows
+from dvlite.storage.segment import Stamp, encode
+from dvlite.storage.upload import Uploader
+
+# Segments that gc writes: 32 MB of rows, which is a quarter of a million chunks.
+_SEGMENT_BYTES = 32 << 20
+# Sound segments from this size on stay as they are: an index of gigabytes is not written anew.
+_STAY_BYTES = 8 << 20
+# So many segments that pushers count on are joined, though nothing else is to be done.
+_MANY_SEGMENTS = 8
+_PROBE = "tmp/gc-probe-"
+
+
+@dataclass(frozen=True, slots=True)
+class GcOptions:
+    """How to collect. `grace_s`: what is younger is spared. `exclusive`: the user says that nobody
+    else writes to the remote meanwhile. `project`, `clone`: 16 bytes each that say who."""
+
+    grace_s: float
+    exclusive: bool = False
+    dry_run: bool = False
+    jobs: int = 4
+    project: bytes = bytes(16)
+    clone: bytes = bytes(16)
+    progress: Progress = silent
+
+
+@dataclass(slots=True)
+class RemotePlan:
+    """What gc would do. Packs with their sizes: `condemned` from now on; `moved`: still hold
+    something that is copied out (`moved_bytes`, raw); `deleted`: condemned long ago; and names of
+    segments, records and leftovers to delete. `absent`: roots that the remote lacks."""
+
+    epoch: int = 0
+    now_s: float = 0.0
+    census: Census | None = None
+    condemned: dict[bytes, int] = field(default_factory=dict)
+    moved: dict[bytes, int] = field(default_factory=dict)
+    moved_bytes: int = 0
+    deleted: dict[bytes, int] = field(default_factory=dict)
+    old_names: dict[str, int] = field(default_factory=dict)
+    kept_packs: int = 0
+    kept_bytes: int = 0
+    young_packs: int = 0
+    young_bytes: int = 0
+    objects: int = 0
+    segments: int = 0
+    roots: set[bytes] = field(default_factory=set)
+    absent: set[bytes] = field(default_factory=set)
+    begins_epoch: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.begins_epoch or self.deleted or self.old_names)
+
+
+@dataclass(slots=True)
+class Looked:
+    """What one listing of the remote says, before anybody asks what is needed."""
+
+    now_s: float
+    stored: list[Stored]
+    index: Index
+    markers: dict[int, tuple[Marker, float]]
+
+
+def look(remote: Remote, mirror_folder: str, options: GcOptions) -> Looked:
+    """Lists the remote. What is needed has to be asked after this: whatever is pushed later is
+    younger. A dry run writes nothing: its "now" is that of the newest file.
+
+    Raises:
+        RemoteError: the storage does not say how old things are, or cannot create a file only if
+        it is absent, which two gcs at once need.
+    """
+    now_s = 0.0 if options.dry_run else _probe(remote.backend, options)
+    stored = remote.backend.list("index")
+    listing = remote.listing(stored)
+    listing.view()
+    markers = {}
+    for one in stored:
+        epoch = marker_epoch(one.name)
+        if epoch is not None:
+            try:
+                markers[epoch] = remote.marker(epoch), one.modified_s
+            except CorruptError:  # nobody deletes by it; the newest is not: see `view`
+                continue
+    everything = stored + [one for one in remote.backend.list("") if not _in_index(one.name)]
+    if options.dry_run:
+        now_s = max((one.modified_s for one in everything), default=0.0)
+    return Looked(now_s, everything, Index(remote, listing, mirror_folder), markers)
+
+
+def plan_gc(looked: Looked, roots: Iterable[bytes], options: GcOptions) -> RemotePlan:
+    """What is to be done, given what is needed. Nothing is changed.
+
+    Raises:
+        CorruptError: something that is needed is not there: first repair, then collect.
+    """
+    index, remote = looked.index, looked.index.remote
+    ages = {one.name: looked.now_s - one.modified_s for one in looked.stored}
+    plan = RemotePlan(index.listing.epoch, looked.now_s)
+    trusted = frozenset(name.id for name in index.listing.trusted)
+    segments = [
+        Counted(name, ages.get(render_name(name), 0.0) < options.grace_s)
+        for name in index.listing.readable
+    ]
+    plan.roots = {*roots, *_young_roots(index, segments, trusted)}
+    walk = Walk(index, options.jobs, lambda count: options.progress("following roots", count, 0))
+    walk.add_roots(plan.roots)
+    plan.absent, plan.objects = walk.alive.absent, walk.alive.count
+    plan.roots -= plan.absent
+    packs = _packs(looked, ages, options.grace_s)
+    plan.census = Census(
+        remote,
+        walk.alive,
+        packs,
+        segments,
+        trusted,
+        lambda done, total: options.progress("counting", done, 0, total),
+    )
+    plan.census.count()
+    _sum_up(plan, packs)
+    _what_is_due(looked, plan, ages, options.grace_s)
+    return plan
+
+
+def execute(looked: Looked, plan: RemotePlan, options: GcOptions) -> int:
+    """Carries a plan out; the bytes that were freed.
+
+    Raises:
+        RemoteError: another gc or repair began an epoch meanwhile; nothing was deleted.
+    """
+    remote = looked.index.remote
+    if plan.begins_epoch:
+        assert plan.census is not None
+        stamp = Stamp(plan.epoch, options.project, options.clone, VERSION[:16])
+        moved = _copy_out(remote, plan.census, plan.epoch, options)
+        new = _write_segments(remote, plan, moved, stamp)
+        staying = {one.name.id for one in plan.census.segments if one.stays}
+        marker = Marker(frozenset(new) | staying, frozenset(pack.hex() for pack in plan.condemned))
+        _begin_epoch(remote, plan.epoch + 1, marker, options)
+    freed = 0
+    total = len(plan.deleted) + len(plan.old_names)
+    # packs first: what no segment names any more nobody would find again
+    for number, (pack, size) in enumerate(sorted(plan.deleted.items())):
+        options.progress("deleting", number, freed, total)
+        remote.backend.delete(pack_name(pack))
+        freed += size
+    for name, size in sorted(plan.old_names.items()):
+        remote.backend.delete(name)
+        freed += size
+    return freed
+
+
+# -- looking ---------------------------------------------------------------------------------------
+
+
+def _in_index(name: str) -> bool:
+    return name.startswith("index/")
+
+
+def _probe(backend: Backend, options: GcOptions) -> float:
+    """The storage's own time; and whether it creates what is absent once only."""
+    name = _PROBE + os.urandom(8).hex()
+    try:
+        created = backend.write_if_absent(name, b"1")
+        again = backend.write_if_absent(name, b"2")
+        times = [one.modified_s for one in backend.list("tmp") if one.name == name]
+    finally:
+        backend.delete(name)
+    if not times or times[0] < 0:
+        raise RemoteError(
+            f"{backend.url} does not tell how old its files are, so nothing can be deleted safely"
+        )
+    if (again or not created) and not options.exclusive:
+        raise RemoteError(
+            f"{backend.url} cannot create a file only if it is absent, so two gcs could meet",
+            "make sure that nobody pushes or collects meanwhile: --exclusive",
+        )
+    return times[0]
+
+
+def _young_roots(
+    index: Index, segments: Iterable[Counted], trusted: frozenset[str]
+) -> Iterable[bytes]:
+    for one in segments:
+        if one.is_young and one.name.id in trusted:
+            yield from index.segment(one.name).roots()
+
+
+def _packs(looked: Looked, ages: dict[str, float], grace_s: float) -> dict[bytes, PackFate]:
+    condemned = {pack for marker, _ in looked.markers.values() for pack in marker.condemned}
+    found = {}
+    for one in looked.stored:
+        pack = parse_pack_name(one.name)
+        if pack is not None:
+            found[pack] = PackFate(one.size, ages[one.name] < grace_s, pack.hex() in condemned)
+    return found
+
+
+def _sum_up(plan: RemotePlan, packs: dict[bytes, PackFate]) -> None:
+    assert plan.census is not None
+    for pack, fate in packs.items():
+        if fate.is_moved:
+            plan.moved[pack] = fate.size
+            plan.moved_bytes += fate.alive
+        if fate.is_dead or (fate.is_moved and not fate.is_condemned):
+            plan.condemned[pack] = fate.size
+        elif not fate.is_condemned:
+            plan.kept_packs += 1
+            plan.kept_bytes += fate.size
+        if fate.is_young:
+            plan.young_packs += 1
+            plan.young_bytes += fate.size
+    going = plan.condemned.keys() | plan.moved.keys()
+    segments, trusted = plan.census.segments, plan.census.trusted
+    plan.segments = len(segments)
+    for one in segments:
+        one.stays = (
+            one.name.id in trusted
+            and not one.dead_rows
+            and one.name.counts.size_bytes() >= _STAY_BYTES
+            and going.isdisjoint(one.packs)
+            and all(pack in packs and not packs[pack].is_condemned for pack in one.packs)
+        )
+    joined = sum(one.name.id in trusted and not one.stays for one in segments)
+    # what only an old segment names would be lost with that
+    lonely = plan.census.only_untrusted > 0
+    plan.begins_epoch = bool(going) or lonely or joined >= _MANY_SEGMENTS
+
+
+def _what_is_due(looked: Looked, plan: RemotePlan, ages: dict[str, float], grace_s: float) -> None:
+    """What markers older than the grace period have condemned or no longer list, records that newer
+    ones replace, and leftovers of interrupted pushes."""
+    sizes = {one.name: one.size for one in looked.stored}
+    old = {
+        epoch: marker
+        for epoch, (marker, modified_s) in looked.markers.items()
+        if looked.now_s - modified_s >= grace_s
+    }
+    for marker in old.values():
+        for text in marker.condemned:
+            name = f"packs/{text[:2]}/{text}"
+            if name in sizes:
+                plan.deleted[bytes.fromhex(text)] = sizes[name]
+    valid = {name.id for name in looked.index.listing.trusted}
+    newest = set(newest_records(sizes).values())
+    for name, size in sizes.items():
+        if ages[name] < grace_s:
+            continue
+        segment = parse_name(name.partition("/")[2]) if _in_index(name) else None
+        replaced = segment is not None and segment.id not in valid and _is_past(segment, old)
+        record = record_parts(name) is not None and name not in newest
+        if replaced or record or name.startswith("tmp/"):
+            plan.old_names[name] = size
+
+
+def _is_past(segment: SegmentName, old: dict[int, Marker]) -> bool:
+    """Whether a marker older than the grace period stopped counting on it."""
+    return any(epoch > segment.epoch and segment.id not in old[epoch].new for epoch in old)
+
+
+# -- changing --------------------------------------------------------------------------------------
+
+
+class _Moved:
+    """Rows of what was copied out, a bucket at a time."""
+
+    def __init__(self) -> None:
+        self.packs: list[bytes] = []
+        self._rows = [bytearray() for _ in range(BUCKETS)]
+
+    def take(self, uploader: Uploader, first: int) -> None:
+        """The rows that an uploader has placed since."""
+        for rows in (uploader.objects, uploader.pieces):
+            for row in read_rows(rows.unpublished()):
+                self._rows[row.id[0]] += row._replace(pack=first + row.pack).pack_bytes()
+            rows.mark_published()
+            rows.forget_published()
+
+    def rows(self, number: int) -> Iterable[Row]:
+        """Those of a bucket; pack numbers count in `packs`."""
+        return read_rows(bytes(self._rows[number]))
+
+
+def _copy_out(remote: Remote, census: Census, epoch: int, options: GcOptions) -> _Moved:
+    """Copies what lives in packs that go into new ones."""
+    wanted: dict[bytes, bytearray] = {
+        pack: bytearray() for pack, fate in census.packs.items() if fate.is_moved
+    }
+    moved = _Moved()
+    if not wanted:
+        return moved
+    for number in range(BUCKETS):
+        for place in census.chosen(number):
+            if place.pack in wanted:
+                wanted[place.pack] += place.row.pack_bytes()
+    uploaders: dict[int, Uploader] = {}
+    total = sum(census.packs[pack].size for pack in wanted)
+    done = 0
+    try:
+        for pack in sorted(wanted):
+            data = _whole_pack(remote.backend, pack)
+            content, _ = check_head(bytes(data[: HEAD.size]))
+            if content not in uploaders:
+                uploaders[content] = Uploader(remote.backend, content, epoch, options.jobs)
+            _add_frames(uploaders[content], data, read_rows(bytes(wanted[pack])))
+            done += len(data)
+            options.progress("copying", 0, done, None, total)
+        for uploader in uploaders.values():
+            uploader.close_pack()
+            uploader.drain()
+            first = len(moved.packs)
+            moved.packs += uploader.pack_ids
+            moved.take(uploader, first)
+    finally:
+        for uploader in uploaders.values():
+            uploader.stop()
+    return moved
+
+
+def _whole_pack(backend: Backend, pack: bytes) -> bytes:
+    for _ in range(2):  # once may have been the line
+        try:
+            data = backend.read(pack_name(pack))
+        except NotThere:
+            break
+        if blake3(data).digest() == pack:
+            return data
+    raise CorruptError(
+        f"the pack {pack.hex()[:12]} is damaged or gone, and holds what is in use",
+        "dvlite remote check --repair, then run this again",
+    )
+
+
+def _add_frames(uploader: Uploader, data: bytes, rows: Iterable[Row]) -> None:
+    frames: dict[tuple[int, int], list[Member]] = {}
+    for row in rows:
+        member = Member(row.id, row.kind, row.inner_offset, row.raw_length)
+        frames.setdefault((row.frame_offset, row.frame_length), []).append(member)
+    for (offset, length), members in sorted(frames.items()):
+        uploader.add_frame(data[offset : offset + length], members)
+
+
+def _write_segments(remote: Remote, plan: RemotePlan, moved: _Moved, stamp: Stamp) -> list[str]:
+    """New segments with exactly the living rows that no segment which stays has; their ids."""
+    census = plan.census
+    assert census is not None
+    writer = _SegmentWriter(remote, stamp, plan.roots)
+    for number in range(BUCKETS):
+        for place in census.chosen(number):
+            if not census.packs[place.pack].is_moved:
+                writer.add(place.pack, place.row)
+        for row in moved.rows(number):
+            writer.add(moved.packs[row.pack], row)
+        writer.flush_if_full()
+    writer.flush()
+    return writer.ids
+
+
+class _SegmentWriter:
+    """Collects rows, and stores a segment whenever there are enough."""
+
+    def __init__(self, remote: Remote, stamp: Stamp, roots: set[bytes]) -> None:
+        self.remote, self.stamp, self.roots = remote, stamp, roots
+        self.ids: list[str] = []
+        self._start()
+
+    def _start(self) -> None:
+        self._packs: dict[bytes, int] = {}
+        self._pieces: list[bytes] = []
+        self._objects: list[bytes] = []
+
+    def add(self, pack: bytes, row: Row) -> None:
+        """Takes a row."""
+        number = self._packs.setdefault(pack, len(self._packs))
+        packed = row._replace(pack=number).pack_bytes()
+        (self._pieces if is_piece(row) else self._objects).append(packed)
+
+    def flush_if_full(self) -> None:
+        """Stores a segment if there is enough for one."""
+        if ROW_BYTES * (len(self._pieces) + len(self._objects)) >= _SEGMENT_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Stores what there is."""
+        if not (self._pieces or self._objects or self.roots):
+            return
+        tables = b"".join(sorted(self._pieces)), b"".join(sorted(self._objects))
+        data = encode(*tables, list(self._packs), self.roots, self.stamp)
+        store_segment(self.remote, data, self.stamp.epoch)
+        self.ids.append(segment_id(data))
+        self.roots = set()
+        self._start()
+
+
+def _begin_epoch(remote: Remote, epoch: int, marker: Marker, options: GcOptions) -> None:
+    name, data = marker_name(epoch), render_marker(marker)
+    if options.exclusive and any(one.name == name for one in remote.backend.list("index")):
+        created = False
+    else:
+        created = remote.backend.write_if_absent(name, data)
+    if not created:
+        raise RemoteError(
+            f"another gc or a repair ran on {remote.name} meanwhile; nothing was deleted",
+            "run this again",
+        )
