@@ -253,7 +253,7 @@ def _write(project: Project, request: GetRequest, result: GetResult, progress: P
         made = os.path.join(scratch, "made")
         cache = project.cache()
         # copies: what leaves the project must not be a read-only link into its cache
-        options = WriteOptions(cache, ("copy",), progress, entry.files, entry.size)
+        options = WriteOptions(cache, scratch, ("copy",), progress, entry.files, entry.size)
         if entry.kind == Kind.TREE:
             make_folder(Place(made, scratch, options), entry.oid, cache.read_tree)
         else:

@@ -156,7 +156,7 @@ class Looker:
     def _take(self, path: str, absolute: str, here: Stat, old: Block | None) -> Here:
         folder, name = os.path.split(os.fsencode(absolute))
         self._expected_bytes += here[1]
-        with taking(self.cache, self.keep, self._told) as taker:
+        with taking(self.cache, self.project.root, self.keep, self._told) as taker:
             result = taker.take(Batch(folder, 0, [name], [here]))[0]
         if result is None:
             return Here(path)

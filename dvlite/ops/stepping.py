@@ -8,8 +8,8 @@ asks; here they are only found.
 from __future__ import annotations
 
 import os
-import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -20,21 +20,22 @@ from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.tree import Entry, Kind
 from dvlite.storage.treewalk import ReadTree
+from dvlite.workspace.entering import inside, remove_all
 from dvlite.workspace.ignorefile import rules_above
 from dvlite.workspace.links import spread_folders
 from dvlite.workspace.materialise import (
     Target,
     change_folder,
     check_space,
+    make_file,
     make_folder,
 )
 from dvlite.workspace.plan import Plan, Sides, plan_folder
 from dvlite.workspace.pointer import Pointer
 from dvlite.workspace.snapshot import Look, Place, look_into
 from dvlite.workspace.statindex import StatIndex, now_ns, save
-from dvlite.workspace.take import Stat
 from dvlite.workspace.write import NewFile
-from dvlite.workspace.writers import WriteOptions, Writers
+from dvlite.workspace.writers import WriteOptions
 
 Action = Literal["none", "make", "change", "replace", "remove", "leave"]
 
@@ -177,13 +178,16 @@ class Stepper:
         """The folder for unfinished things, on the workspace's file system."""
         if not self._scratch:
             self._scratch = scratch_folder(self.project)
-            os.makedirs(self._scratch, exist_ok=True)
+            with inside(self.project.root, self._scratch, make=True):
+                pass
             spread_folders(self._scratch)
         return self._scratch
 
     def _target(self, step: Step) -> Target:
         links = str(self.project.config.get("cache.link")).split(",")
-        options = WriteOptions(self.looker.cache, links, self.progress, step.files, step.size)
+        options = WriteOptions(
+            self.looker.cache, self.project.root, links, self.progress, step.files, step.size
+        )
         return Target(self.project.absolute(step.path), self.scratch, options)
 
     def _make(self, step: Step) -> None:
@@ -203,17 +207,7 @@ class Stepper:
         name = os.path.basename(temporary_name(target.scratch, "file-"))
         entry = entry_of(step.target)
         item = NewFile(os.fsencode(name), entry.kind, entry.oid, entry.size)
-        made = os.path.join(target.scratch, name)
-        try:
-            with Writers(target.options) as writers:
-                writers.put(os.fsencode(target.scratch), 0, [item], _ignore)
-            os.makedirs(os.path.dirname(target.folder), exist_ok=True)
-            self._refuse_changed(step)
-            os.replace(made, target.folder)
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(made)
-        found = os.lstat(target.folder)
+        found = make_file(target, item, lambda: self._refuse_changed(step))
         numbers = [found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
         self.looker.note_file(step.path, entry, numbers)
 
@@ -262,15 +256,22 @@ class Stepper:
         absolute = self.project.absolute(step.path)
         if step.here.snapshot is None:
             self._refuse_changed(step)
-            os.unlink(absolute)
+            with self._parent(absolute) as (folder, name):
+                os.unlink(name, dir_fd=folder)
         else:
             read = _cached(step.here.reader(self.looker.cache.read_tree))
             blocks = step.here.snapshot.blocks
             change_folder(self._target(step), step.plan, None, read, blocks)
-            with suppress(OSError):  # not empty
-                os.rmdir(absolute)
+            with self._parent(absolute) as (folder, name), suppress(OSError):  # not empty
+                os.rmdir(name, dir_fd=folder)
         with suppress(FileNotFoundError):
             os.unlink(self.project.stat_index_path(step.path))
+
+    @contextmanager
+    def _parent(self, absolute: str) -> Iterator[tuple[int, str]]:
+        where, name = os.path.split(absolute)
+        with inside(self.project.root, where) as folder:
+            yield folder, name
 
     def _refuse_changed(self, step: Step) -> None:
         """Stops when somebody has changed the data since it was looked at."""
@@ -301,17 +302,12 @@ def scratch_folder(project: Project) -> str:
 
 def clear_scratch(project: Project) -> None:
     """Removes what interrupted commands left. Only under the project's lock."""
-    folder = scratch_folder(project)
-    if os.path.islink(folder):
-        raise PathError(f"{folder} is a symbolic link", "remove it")
-    with suppress(FileNotFoundError, NotADirectoryError):
+    with (
+        suppress(FileNotFoundError),
+        inside(project.root, scratch_folder(project)) as folder,
+    ):
         for name in os.listdir(folder):
-            path = os.path.join(folder, name)
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                with suppress(OSError):
-                    os.unlink(path)
+            remove_all(folder, name)
 
 
 def missing_files(looker: Looker, target: Pointer) -> list[Entry]:
@@ -345,7 +341,3 @@ def _cached(read: ReadTree) -> ReadTree:
     from functools import lru_cache
 
     return lru_cache(maxsize=4096)(read)
-
-
-def _ignore(stats: list[Stat]) -> None:
-    """The stat counts that a file has after it is renamed."""

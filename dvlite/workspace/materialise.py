@@ -9,17 +9,18 @@ symbolic link, and nothing is written outside.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from array import array
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dvlite.atomic import temporary_name
 from dvlite.errors import ConflictError, CorruptError, StorageError
 from dvlite.storage.tree import Entry, Kind
 from dvlite.storage.treewalk import MAX_DEPTH, ReadTree, find, read_folder
+from dvlite.workspace.entering import OPEN_FOLDER, inside, parent_of, remove_all
 from dvlite.workspace.plan import Plan, is_empty_folder
 from dvlite.workspace.statindex import (
     STAT_WIDTH,
@@ -34,7 +35,6 @@ from dvlite.workspace.write import NewFile
 from dvlite.workspace.writers import WriteOptions, Writers
 
 Blocks = dict[bytes, Block]
-_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER_STAT = (stat.S_IFDIR, 0, 0, 0, 0)
 # Kept free beside what is written: a workspace with a full disk is of no use.
 _SPARE_BYTES = 16 << 20
@@ -42,7 +42,8 @@ _SPARE_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to materialise. `scratch`: a folder on the same file system for unfinished things."""
+    """Where to materialise. `scratch`: a folder on the same file system for unfinished things.
+    Both lie below `options.top`, which alone is trusted to be where it is."""
 
     folder: str
     scratch: str
@@ -61,18 +62,54 @@ def make_folder(target: Target, root: bytes, read: ReadTree) -> Blocks:
     """
     check_space(target.scratch, target.options.total_bytes)
     filling = temporary_name(target.scratch, "new-")
-    try:
-        with Writers(target.options) as writers:
-            making = _Making(writers, read)
-            making.folder(os.fsencode(filling), b"", root, 0)
-        # nobody else knows the folder yet, so what was written is still what is there
-        blocks = making.blocks(now_ns(target.scratch))
-        os.makedirs(os.path.dirname(target.folder), exist_ok=True)
-        os.rename(filling, target.folder)
-        return blocks
-    except BaseException:
-        shutil.rmtree(filling, ignore_errors=True)
-        raise
+    name = os.path.basename(filling)
+    with inside(target.options.top, target.scratch) as scratch:
+        try:
+            with Writers(target.options) as writers:
+                making = _Making(writers, read)
+                making.folder(_New(scratch, os.fsencode(name), os.fsencode(filling)), b"", root, 0)
+            # nobody else knows the folder yet, so what was written is still what is there
+            blocks = making.blocks(now_ns(target.scratch))
+            _give_name(target, scratch, name)
+            return blocks
+        except BaseException:
+            remove_all(scratch, name)
+            raise
+
+
+def make_file(target: Target, item: NewFile, check: Callable[[], None]) -> os.stat_result:
+    """Makes one file under its name in the scratch folder, then in its place, whatever was there;
+    its stat. `check` is called last, and may raise.
+
+    Raises:
+        MissingError, CorruptError: content that is not in the cache, or damaged there.
+    """
+    name = os.fsdecode(item.name)
+    with inside(target.options.top, target.scratch) as scratch:
+        try:
+            with Writers(target.options) as writers:
+                writers.put(os.fsencode(target.scratch), 0, [item], _ignore)
+            check()
+            return _give_name(target, scratch, name)
+        except BaseException:
+            remove_all(scratch, name)
+            raise
+
+
+def _give_name(target: Target, scratch: int, made: str) -> os.stat_result:
+    """Renames what was made to what it is to be."""
+    where, name = os.path.split(target.folder)
+    with inside(target.options.top, where, make=True) as folder:
+        os.rename(made, name, src_dir_fd=scratch, dst_dir_fd=folder)
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+
+class _New(NamedTuple):
+    """A folder to make: its name in an open one, and its absolute path."""
+
+    parent: int
+    name: bytes
+    path: bytes
 
 
 class _Making:
@@ -82,11 +119,11 @@ class _Making:
         self._writers, self._read = writers, read
         self._folders: list[tuple[bytes, bytes, list[Entry], array[int]]] = []
 
-    def folder(self, where: bytes, path: bytes, oid: bytes, depth: int) -> None:
+    def folder(self, new: _New, path: bytes, oid: bytes, depth: int) -> None:
         if depth > MAX_DEPTH:
             raise CorruptError("trees are nested too deeply")
         entries = read_folder(self._read, oid)
-        os.mkdir(where)
+        os.mkdir(new.name, dir_fd=new.parent)
         stats = array("q", bytes(8 * STAT_WIDTH * len(entries)))
         self._folders.append((path, oid, entries, stats))
         files, positions = [], []
@@ -96,11 +133,18 @@ class _Making:
             else:
                 files.append(NewFile(entry.name, entry.kind, entry.oid, entry.size))
                 positions.append(at)
-        self._put(where, depth, files, positions, stats)
-        for entry in entries:
-            if entry.kind == Kind.TREE:
-                below = path + b"/" + entry.name if path else entry.name
-                self.folder(where + b"/" + entry.name, below, entry.oid, depth + 1)
+        self._put(new.path, depth, files, positions, stats)
+        if len(files) == len(entries):
+            return
+        descriptor = os.open(new.name, OPEN_FOLDER, dir_fd=new.parent)
+        try:
+            for entry in entries:
+                if entry.kind == Kind.TREE:
+                    below = path + b"/" + entry.name if path else entry.name
+                    inner = _New(descriptor, entry.name, new.path + b"/" + entry.name)
+                    self.folder(inner, below, entry.oid, depth + 1)
+        finally:
+            os.close(descriptor)
 
     def _put(
         self,
@@ -163,22 +207,24 @@ def change_folder(
         ConflictError: a file changed meanwhile. And what `make_folder` raises.
     """
     check_space(target.scratch, target.options.total_bytes)
-    scratch = temporary_name(target.scratch, "files-")
-    os.mkdir(scratch)
-    top = os.open(target.folder, _OPEN_FOLDER)
-    try:
-        prepared = _prepare(scratch, plan, target)
-        replaced = prepared.keys() & set(plan.remove)
-        for path in plan.remove:
-            with _folder_of(top, path, create=False) as (folder, name):
-                if folder is not None:
-                    _remove(folder, name, path, blocks, path in replaced)
-        _prune(top, [path for path in plan.remove if path not in replaced], root, read)
-        stats = _place(top, scratch, plan, prepared, replaced)
-        return with_files(blocks, plan.write, stats)
-    finally:
-        os.close(top)
-        shutil.rmtree(scratch, ignore_errors=True)
+    files = temporary_name(target.scratch, "files-")
+    name = os.path.basename(files)
+    trusted = target.options.top
+    with inside(trusted, target.scratch) as scratch, inside(trusted, target.folder) as top:
+        os.mkdir(name, dir_fd=scratch)
+        try:
+            prepared = _prepare(files, plan, target)
+            replaced = prepared.keys() & set(plan.remove)
+            for path in plan.remove:
+                with parent_of(top, path, create=False) as (folder, last):
+                    if folder is not None:
+                        _remove(folder, last, path, blocks, path in replaced)
+            _prune(top, [path for path in plan.remove if path not in replaced], root, read)
+            with inside(trusted, files) as source:
+                stats = _place(top, source, plan, prepared, replaced)
+            return with_files(blocks, plan.write, stats)
+        finally:
+            remove_all(scratch, name)
 
 
 def _prepare(scratch: str, plan: Plan, target: Target) -> dict[bytes, bytes]:
@@ -201,24 +247,21 @@ def _ignore(stats: list[Stat]) -> None:
 
 
 def _place(
-    top: int, scratch: str, plan: Plan, prepared: dict[bytes, bytes], replaced: set[bytes]
+    top: int, source: int, plan: Plan, prepared: dict[bytes, bytes], replaced: set[bytes]
 ) -> dict[bytes, Stat]:
     stats: dict[bytes, Stat] = {}
-    source = os.open(scratch, _OPEN_FOLDER)
-    try:
-        for path, entry in plan.write:
-            if is_empty_folder(entry):
-                with _folder_of(top, path + b"/.", create=True):
-                    continue
-            with _folder_of(top, path, create=True) as (folder, name):
-                assert folder is not None
-                if path in replaced:  # in one step: at no moment is there no file
-                    os.rename(prepared[path], name, src_dir_fd=source, dst_dir_fd=folder)
-                else:
-                    _rename_new(source, prepared[path], folder, name, path)
-                stats[path] = _stat_at(folder, name)
-    finally:
-        os.close(source)
+    for path, entry in plan.write:
+        if is_empty_folder(entry):
+            with parent_of(top, path + b"/.", create=True):
+                continue
+        with parent_of(top, path, create=True) as (folder, name):
+            if folder is None:  # a link or a file where a folder was
+                raise _meanwhile(path)
+            if path in replaced:  # in one step: at no moment is there no file
+                os.rename(prepared[path], name, src_dir_fd=source, dst_dir_fd=folder)
+            else:
+                _rename_new(source, prepared[path], folder, name, path)
+            stats[path] = _stat_at(folder, name)
     return stats
 
 
@@ -259,40 +302,11 @@ def _prune(top: int, removed: Iterable[bytes], root: bytes | None, read: ReadTre
             entry = find(read, root, path) if root is not None else None
             if entry is not None and entry.kind == Kind.TREE:
                 continue
-            with _folder_of(top, path, create=False) as (folder, name), suppress(OSError):
+            with parent_of(top, path, create=False) as (folder, name), suppress(OSError):
                 if folder is not None:
                     os.rmdir(name, dir_fd=folder)
                     above.add(path.rpartition(b"/")[0])
         parents = above
-
-
-@contextmanager
-def _folder_of(top: int, path: bytes, create: bool) -> Iterator[tuple[int | None, bytes]]:
-    """The open folder that a path's last name is in, entered name by name; None if not there."""
-    *parents, name = path.split(b"/")
-    current: int | None = os.dup(top)
-    try:
-        for parent in parents:
-            assert current is not None
-            if create:
-                with suppress(FileExistsError):
-                    os.mkdir(parent, dir_fd=current)
-            following = _enter(current, parent)
-            os.close(current)
-            current = following
-            if current is None:
-                break
-        yield current, name
-    finally:
-        if current is not None:
-            os.close(current)
-
-
-def _enter(folder: int, name: bytes) -> int | None:
-    try:
-        return os.open(name, _OPEN_FOLDER, dir_fd=folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 # -- the stat index --------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from dvlite.errors import PathError
 from dvlite.storage.tree import Kind
 from dvlite.storage.treewalk import MAX_DEPTH
+from dvlite.workspace.entering import OPEN_FOLDER, open_inside, top_of
 from dvlite.workspace.ignorefile import NAME as IGNORE_FILE
 from dvlite.workspace.ignorefile import Ignore
 from dvlite.workspace.pointer import fold
@@ -31,7 +32,6 @@ _ODD = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(slots=True)
@@ -73,7 +73,8 @@ class Scanner:
         Raises:
             PathError: something inside cannot be tracked. OSError: something cannot be read.
         """
-        descriptor = os.open(self.root, _OPEN_FOLDER)
+        top = os.fsencode(top_of(self.root, self.prefix))
+        descriptor = open_inside(top, os.fsencode(self.root))
         return self._folder(descriptor, b"", self.rules, 0)
 
     def _folder(self, descriptor: int, path: bytes, rules: Ignore, depth: int) -> Folder:
@@ -114,7 +115,7 @@ class Scanner:
     ) -> Folder | None:
         below = path + b"/" + name if path else name
         try:
-            inner = os.open(name, _OPEN_FOLDER, dir_fd=descriptor)
+            inner = os.open(name, OPEN_FOLDER, dir_fd=descriptor)
         except FileNotFoundError:
             return None
         return self._folder(inner, below, rules, depth + 1)

@@ -19,6 +19,7 @@ from dvlite.storage.cache import Cache
 from dvlite.storage.oid import OID_BYTES
 from dvlite.storage.tree import Entry, Kind, Tree, decode, store_folder
 from dvlite.storage.treewalk import ReadTree, find, read_folder
+from dvlite.workspace.entering import top_of
 from dvlite.workspace.ignorefile import Ignore
 from dvlite.workspace.scan import Folder, Scanner
 from dvlite.workspace.statindex import (
@@ -117,7 +118,7 @@ class _Looking:
 
     def run(self) -> Snapshot:
         place, look = self.place, self.look
-        options = TakeOptions(look.cache, look.keep, told=self._told)
+        options = TakeOptions(look.cache, top_of(place.root, place.path), look.keep, self._told)
         with Takers(options) as self._takers:
             scanner = Scanner(place.root, place.path, place.index, place.rules, self._found)
             self._scanner = scanner

@@ -25,6 +25,7 @@ from dvlite.storage.chunker import SMALL_BYTES
 from dvlite.storage.directio import DirectWriter, read_blocks
 from dvlite.storage.oid import file_hasher, hash_bytes
 from dvlite.storage.tree import Kind
+from dvlite.workspace.entering import open_inside
 from dvlite.workspace.links import reflink
 
 if TYPE_CHECKING:
@@ -72,12 +73,14 @@ class Batch(NamedTuple):
 class Taker:
     """Takes up batches, in one thread. Without a writer it only hashes.
 
-    `links_folder`: where the cache's objects are, to know a linked file for what it is. `told` is
-    called with the bytes just read.
+    `top`: the project's folder, from which all others are entered. `links_folder`: where the
+    cache's objects are, to know a linked file for what it is. `told` is called with the bytes
+    just read.
     """
 
     cache: Cache | None
     writer: CacheWriter | None
+    top: bytes
     links_folder: bytes
     told: Callable[[int], None] = lambda size: None
     pending: list[tuple[str, bytes]] = field(default_factory=list)
@@ -85,7 +88,7 @@ class Taker:
 
     def take(self, batch: Batch) -> list[Taken | Untaken | None]:
         """One result a name, in order; None for a file that is gone."""
-        folder = os.open(batch.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = open_inside(self.top, batch.folder)
         opened = _open_ahead(folder, batch)
         try:
             results = [
@@ -232,15 +235,15 @@ class Taker:
 
 @contextmanager
 def taking(
-    cache: Cache, keep: bool, told: Callable[[int], None] = lambda size: None
+    cache: Cache, top: str, keep: bool, told: Callable[[int], None] = lambda size: None
 ) -> Iterator[Taker]:
     """A taker; leaving it makes all that was taken part of the cache (`keep`), or of nothing."""
-    objects = os.fsencode(cache.objects_folder)
+    objects, trusted = os.fsencode(cache.objects_folder), os.fsencode(top)
     if not keep:
-        yield Taker(None, None, objects, told)
+        yield Taker(None, None, trusted, objects, told)
         return
     with CacheWriter(cache) as writer:
-        taker = Taker(cache, writer, objects, told)
+        taker = Taker(cache, writer, trusted, objects, told)
         try:
             yield taker
             taker.settle()

@@ -23,12 +23,13 @@ _WORKERS_FROM = 2_000
 
 @dataclass(frozen=True, slots=True)
 class TakeOptions:
-    """`keep`: into the cache, or only hash.
+    """`top`: the project's folder. `keep`: into the cache, or only hash.
 
     `told(files, size_bytes)` is called as files are done, from any thread.
     """
 
     cache: Cache
+    top: str
     keep: bool = True
     told: Callable[[int, int], None] = lambda files, size: None
 
@@ -50,7 +51,7 @@ class Takers:
         if self._crew is not None:
             self._crew.stop(kind is None)
         elif kind is None:
-            with taking(self.options.cache, self.options.keep) as taker:
+            with taking(self.options.cache, self.options.top, self.options.keep) as taker:
                 for batch, answer in self._early:
                     self._answer(answer, taker.take(batch))
 
@@ -72,7 +73,7 @@ class Takers:
 
     def _start(self) -> Crew:
         cache = self.options.cache
-        setup = (cache.folder, cache.durable, self.options.keep)
+        setup = (cache.folder, cache.durable, self.options.top, self.options.keep)
         return Crew(__name__, "work", setup, usable_cores())
 
     def _answer(self, answer: Answer, results: list[Result]) -> None:
@@ -87,9 +88,9 @@ def work() -> None:
 
 
 @contextmanager
-def _serving(setup: tuple[str, bool, bool]) -> Iterator[Callable[[Any], list[Any]]]:
-    folder, durable, keep = setup
-    with taking(Cache(folder, durable), keep) as taker:
+def _serving(setup: tuple[str, bool, str, bool]) -> Iterator[Callable[[Any], list[Any]]]:
+    folder, durable, top, keep = setup
+    with taking(Cache(folder, durable), top, keep) as taker:
         yield lambda batch: [_to_wire(result) for result in taker.take(Batch(*batch))]
 
 

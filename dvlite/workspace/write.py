@@ -20,6 +20,7 @@ from dvlite.storage.codec import unpack_frame
 from dvlite.storage.directio import DirectWriter
 from dvlite.storage.oid import hash_bytes, to_text
 from dvlite.storage.tree import Kind
+from dvlite.workspace.entering import open_inside
 from dvlite.workspace.links import reflink_at
 from dvlite.workspace.take import Stat, check_link, pump
 
@@ -45,9 +46,11 @@ class WriteBatch(NamedTuple):
 
 @dataclass(slots=True)
 class FileWriter:
-    """Writes batches, in one thread. `links`: the ways to make large files, in order."""
+    """Writes batches, in one thread. `links`: the ways to make large files, in order; `top`: the
+    folder that all others lie in, from which they are entered."""
 
     cache: Cache
+    top: bytes
     links: Sequence[str]
     told: Callable[[int], None] = lambda size: None
     _frame: tuple[str, int, bytes] = ("", -1, b"")
@@ -61,7 +64,7 @@ class FileWriter:
             FileExistsError: something of that name is there.
         """
         places = self.cache.find_many({item.oid for item in batch.files})
-        folder = os.open(batch.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = open_inside(self.top, batch.folder)
         stats: list[Stat] = [(0, 0, 0, 0, 0)] * len(batch.files)
         try:
             for at in sorted(range(len(batch.files)), key=lambda at: _order(places, batch, at)):

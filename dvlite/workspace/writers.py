@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,9 +25,11 @@ _BATCH_BYTES = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class WriteOptions:
-    """`links`: how large files come to be. `total_files` and `total_bytes`: what to expect."""
+    """`top`: the trusted folder that all files lie below. `links`: how large files come to be.
+    `total_files` and `total_bytes`: what to expect."""
 
     cache: Cache
+    top: str
     links: Sequence[str] = ("copy",)
     progress: Progress = silent
     total_files: int = 0
@@ -47,10 +50,11 @@ class Writers:
     def __enter__(self) -> Writers:
         if self.options.total_files >= _WORKERS_FROM and usable_cores() > 1:
             cache = self.options.cache
-            setup = (cache.folder, tuple(self.options.links))
+            setup = (cache.folder, os.fsencode(self.options.top), tuple(self.options.links))
             self._crew = Crew(__name__, "work", setup, usable_cores())
         else:
-            self._here = FileWriter(self.options.cache, self.options.links, self._told_bytes)
+            top = os.fsencode(self.options.top)
+            self._here = FileWriter(self.options.cache, top, self.options.links, self._told_bytes)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
@@ -113,9 +117,9 @@ def work() -> None:
 
 
 @contextmanager
-def _serving(setup: tuple[str, Sequence[str]]) -> Iterator[Callable[[Any], list[Any]]]:
-    folder, links = setup
-    writer = FileWriter(Cache(folder), links)
+def _serving(setup: tuple[str, bytes, Sequence[str]]) -> Iterator[Callable[[Any], list[Any]]]:
+    folder, top, links = setup
+    writer = FileWriter(Cache(folder), top, links)
     yield lambda batch: writer.write(_from_wire(batch))
 
 
