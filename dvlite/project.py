@@ -23,6 +23,7 @@ from dvlite.workspace import cacheusers, imported
 from dvlite.workspace.base import Base, quote
 from dvlite.workspace.config import FILE, Config, is_local
 from dvlite.workspace.config import load as load_config
+from dvlite.workspace.entering import read_small
 from dvlite.workspace.pointer import (
     MAX_POINTER_BYTES,
     SUFFIX,
@@ -64,6 +65,7 @@ class Project:
     ) -> Project:
         """The project at `root`, a folder of the repository's work tree; `config`: instead of
         its own settings, where it has none."""
+        refuse_link(root)
         inside = os.path.relpath(root, os.path.realpath(repo.top))
         name = "top" if inside == "." else "p-" + _short_name(inside)
         shared = os.path.join(repo.common_dir, "dvlite")
@@ -150,8 +152,7 @@ class Project:
         absolute = self.absolute(path)
         if os.path.islink(absolute):
             raise PathError(f"{path} is a symbolic link; a pointer is a file", "remove the link")
-        with open(absolute, "rb") as stream:
-            return parse(stream.read(MAX_POINTER_BYTES + 1), path)
+        return parse(read_small(absolute, MAX_POINTER_BYTES), path)
 
     def pointers_at(self, commit: str) -> dict[str, bytes]:
         """Pointer path -> unparsed content, at a commit; of commits from before an import, what the
@@ -259,6 +260,19 @@ def _how_to_have_one(repo: GitRepo) -> str:
     if repo.tracked([FILE]) and not os.path.lexists(os.path.join(repo.top, FILE)):
         return "git has its settings, but they are not checked out: git sparse-checkout add .dvlite"
     return "make one: dvlite init"
+
+
+def refuse_link(folder: str) -> None:
+    """What git brings as a link could lead anywhere, and dvlite writes and removes files there.
+
+    Raises:
+        ProjectError: the project's settings, or their folder, are a link.
+    """
+    for name in (os.path.dirname(FILE), FILE):
+        if os.path.islink(os.path.join(folder, name)):
+            raise ProjectError(
+                f"{os.path.join(folder, name)} is a symbolic link", "put what it is to be there"
+            )
 
 
 def _short_name(path: str) -> str:

@@ -436,7 +436,7 @@ def data_that_was_replaced_by_a_link(r: Repository) -> Words:
     r.add_and_commit({"model": b"m"}, "model")
     (r.path / "model").rename(r.path.parent / "outside")
     (r.path / "model").symlink_to("../outside")
-    return "checkout", "--force"
+    return ("checkout",)
 
 
 # -- trees -----------------------------------------------------------------------------------------
@@ -444,17 +444,18 @@ def data_that_was_replaced_by_a_link(r: Repository) -> Words:
 
 def planted_tree(r: Repository, *entries: Entry) -> Words:
     """A pointer to a tree in the cache that no dvlite would write."""
-    return planted_bytes(r, encode(make_tree(entries)))
+    size = sum(one.size for one in entries)
+    return planted_bytes(r, encode(make_tree(entries)), size, len(entries))
 
 
-def planted_bytes(r: Repository, data: bytes) -> Words:
+def planted_bytes(r: Repository, data: bytes, size: int = 4, files: int = 1) -> Words:
     oid = hash_tree(data)
     with CacheWriter(Project.open(str(r.path)).cache()) as writer:
         writer.add(hash_bytes(EVIL), EVIL)
         for target in LINKS:
             writer.add(hash_bytes(target), target)
         writer.add(oid, data, RowKind.TREE)
-    pointer = f"dvlite: 1\nkind: tree\noid: {to_text(oid)}\nsize: 4\nfiles: 1\n"
+    pointer = f"dvlite: 1\nkind: tree\noid: {to_text(oid)}\nsize: {size}\nfiles: {files}\n"
     r.write({"data.dvl": pointer.encode()})
     return "checkout", "data"
 

@@ -74,8 +74,19 @@ _STORAGE_ERRORS = {
 }
 
 
+class _Unread(Exception):
+    """Whoever read our output is gone."""
+
+
 class Commands(click.Group):
     """A group whose commands are imported when they are asked for."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Runs the command; of a pipe that nobody reads click itself would make exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _Unread from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All verbs, in the order of the table: the order in which people need them."""
@@ -156,7 +167,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     with _leaving_soon():
         try:
             code = dvlite.main(arguments, prog_name="dvlite", standalone_mode=False)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed by who started us
+                sys.stdout.flush()
         except BaseException as error:
             interrupted = isinstance(error.__cause__ or error, KeyboardInterrupt)  # click's Abort
             code = _report(error)
@@ -227,7 +239,7 @@ def _report(error: BaseException) -> int:
         return _say(_INTERRUPTED, None, 130)
     if isinstance(error, click.ClickException):
         return _report_usage(error)
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, BrokenPipeError | _Unread):
         return _leave_quietly()
     return _report_system(error)
 

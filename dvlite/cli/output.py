@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -27,6 +28,8 @@ from dvlite.progress import Progress, heard_by, silent
 if TYPE_CHECKING:
     from dvlite.cli.livebar import LiveBar
 
+# What JSON leaves as it is and a terminal obeys: C1 controls, and what turns the order of text.
+_CONTROL = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 
@@ -112,6 +115,7 @@ def json_path(path: str | bytes, key: str = "path") -> dict[str, str]:
 def emit_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     """One JSON document on stdout; always UTF-8, whatever names somebody's words hold."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
+    text = _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     click.echo(text.encode("utf-8", "replace").decode("utf-8"))
 
 

@@ -267,7 +267,7 @@ class _Adding:
         ignore(self.project.absolute(folder), [name])
         # staged also when it is as it was: an add before may have failed to
         self._to_stage.append(f"{folder}/.gitignore" if folder else ".gitignore")
-        if before is None or not pointer.same_content(before):
+        if pointer != before:  # also where its size was wrong
             publish_in_tree(self.project.absolute(pointer_path(path)), render(pointer))
         self._to_stage.append(pointer_path(path))
 

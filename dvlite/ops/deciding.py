@@ -48,7 +48,8 @@ def decide(case: Case) -> tuple[What, Pointer]:
     if is_part:
         _refuse_unknown(case)
     if pointer.same_content(before):
-        return "unchanged", before
+        is_true = (pointer.size, pointer.files) == (before.size, before.files)
+        return ("unchanged", before) if is_true else ("updated", pointer)
     if case.force or (known is not None and known.same_content(before)):
         pointer = _only_inside(case) if is_part else pointer
         return ("unchanged" if pointer.same_content(before) else "updated"), pointer

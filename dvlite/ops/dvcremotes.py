@@ -20,6 +20,7 @@ from dvlite.workspace.config import (
     check_remote_name,
     check_url,
     has_password,
+    is_private,
     is_secret,
     redact,
 )
@@ -157,7 +158,7 @@ def _options(
             result.left.append(
                 (f"remote {remote.name}, option {option}", "git has this secret: change it")
             )
-        hidden = is_hidden or option in remote.secret or "url" in remote.secret
+        hidden = is_hidden or option in remote.secret or "url" in remote.secret or is_private(key)
         check(key, text, private=hidden)
         (private if hidden else changes)[key] = text
         if hidden:

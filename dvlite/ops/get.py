@@ -248,14 +248,14 @@ def _refuse_tracked(project: Project, output: str) -> None:
 def _write(project: Project, request: GetRequest, result: GetResult, progress: Progress) -> None:
     """Everything is made beside `output` first, and then gets its name."""
     entry, output = result.entry, request.output
-    check_space(os.path.dirname(output), entry.size)
+    check_space(os.path.dirname(output), entry.size, entry.files)
     with _scratch_beside(output) as scratch:
         made = os.path.join(scratch, "made")
         cache = project.cache()
         # copies: what leaves the project must not be a read-only link into its cache
         options = WriteOptions(cache, scratch, ("copy",), progress, entry.files, entry.size)
         if entry.kind == Kind.TREE:
-            make_folder(Place(made, scratch, options), entry.oid, cache.read_tree)
+            make_folder(Place(made, scratch, options), entry, cache.read_tree)
         else:
             _make_file(options, scratch, entry)
         _make_room(project, request, result)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dvlite.atomic import publish_in_tree
 from dvlite.errors import ProjectError
 from dvlite.gitrepo import GitRepo
-from dvlite.project import Project
+from dvlite.project import Project, refuse_link
 from dvlite.workspace.config import FILE, edit
 from dvlite.workspace.gitignore import merge_by_union
 
@@ -34,6 +34,7 @@ def init(folder: str) -> InitResult:
     repo = GitRepo.discover(folder)
     root = os.path.realpath(folder)
     _refuse_nested(repo, root)
+    refuse_link(root)
     created = [path for path in (_ignore(root), _config(root), merge_by_union(root)) if path]
     project = Project.at(repo, root)
     _stage(project, [os.path.relpath(path, root) for path in created])

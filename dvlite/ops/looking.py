@@ -30,7 +30,8 @@ class Here:
     """What is at a tracked path. `pointer`: as it would be added now; None when nothing is there
     or it could not be read. `failed` tells what could not be read; `noted`, what was left out.
 
-    `unread`: made-up oids of files that were not read because their size showed a change.
+    `unread`: made-up oids of files that were not read because their size showed a change. `link`:
+    where a symbolic link leads that is in the place of a file or folder.
     """
 
     path: str
@@ -40,6 +41,7 @@ class Here:
     noted: tuple[tuple[bytes, str], ...] = ()
     unread: frozenset[bytes] = frozenset()
     taken: frozenset[bytes] = frozenset()
+    link: str | None = None
 
     @property
     def entry(self) -> Entry | None:
@@ -161,9 +163,11 @@ class Looker:
         if result is None:
             return Here(path)
         if isinstance(result, Untaken):
-            return Here(path, failed=((b"", result.reason),))
+            link = os.readlink(absolute) if _is_link(here) else None
+            return Here(path, failed=((b"", result.reason),), link=link)
         if result.kind == Kind.LINK:
-            return Here(path, failed=((b"", "a symbolic link, which cannot be tracked alone"),))
+            why = "a symbolic link, which cannot be tracked alone"
+            return Here(path, failed=((b"", why),), link=os.readlink(absolute))
         if self.keep or self.cache.has(result.oid):
             self._note(path, result)
         pointer = Pointer("file", result.oid, result.size, 1, result.kind == Kind.EXEC)

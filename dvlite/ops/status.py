@@ -148,6 +148,13 @@ def _compare(
     assert here.pointer is not None
     path = here.path
     if here.pointer.same_content(pointer) and not here.failed:
+        counted = here.pointer.size, here.pointer.files
+        if counted != (pointer.size, pointer.files):
+            reason = (
+                f"its pointer says {pointer.size:,} bytes in {pointer.files:,} files, and the data "
+                f"that it names has {counted[0]:,} in {counted[1]:,} (correct it: dvlite add)"
+            )
+            return PathStatus(path, "unreadable", pointer, reason=reason)
         lacking = 0 if looker.cache.has(pointer.oid) else pointer.files
         size = pointer.size if lacking else 0
         return PathStatus(path, "clean", pointer, missing_files=lacking, missing_bytes=size)

@@ -18,8 +18,9 @@ from dvlite.errors import ConflictError, PathError
 from dvlite.ops.looking import Here, Looker, entry_of
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
+from dvlite.storage.bound import check_counts
 from dvlite.storage.tree import Entry, Kind
-from dvlite.storage.treewalk import ReadTree
+from dvlite.storage.treewalk import ReadTree, read_folder
 from dvlite.workspace.entering import inside, remove_all
 from dvlite.workspace.ignorefile import rules_above
 from dvlite.workspace.links import spread_folders
@@ -87,6 +88,8 @@ def plan_step(
         PathError: what is there cannot be read.
     """
     path = here.path
+    if here.link is not None and target is not None and rule.force:
+        return Step(path, "replace", here, target, lost=(b"",))
     if here.failed:
         name, why = here.failed[0]
         raise PathError(f"{path}{'/' if name else ''}{os.fsdecode(name)}: {why}")
@@ -196,7 +199,7 @@ class Stepper:
             self._make_file(step)
             return
         target = self._target(step)
-        blocks = make_folder(target, step.target.oid, self.looker.cache.read_tree)
+        blocks = make_folder(target, entry_of(step.target), self.looker.cache.read_tree)
         save(self.project.stat_index_path(step.path), sorted(blocks.items()))
 
     def _make_file(self, step: Step) -> None:
@@ -215,6 +218,7 @@ class Stepper:
         assert step.target is not None and step.here.snapshot is not None
         cache = self.looker.cache
         read = _cached(step.here.reader(cache.read_tree))
+        check_counts(entry_of(step.target), read_folder(read, step.target.oid))
         blocks = step.here.snapshot.blocks
         target = self._target(step)
         updated = change_folder(target, step.plan, step.target.oid, read, blocks)
@@ -229,8 +233,9 @@ class Stepper:
 
     def _replace(self, step: Step) -> None:
         """Something of another kind, or another file."""
-        assert step.target is not None and step.here.pointer is not None
-        if step.here.pointer.kind == "file" and step.target.kind == "file":
+        assert step.target is not None
+        was_file = step.here.pointer is None or step.here.pointer.kind == "file"
+        if was_file and step.target.kind == "file":
             self._make_file(step)
             return
         self._check_content(step.target)
@@ -275,6 +280,10 @@ class Stepper:
 
     def _refuse_changed(self, step: Step) -> None:
         """Stops when somebody has changed the data since it was looked at."""
+        if step.here.link is not None:
+            if os.readlink(self.project.absolute(step.path)) != step.here.link:
+                raise ConflictError(f"{step.path} changed meanwhile", "run the command again")
+            return
         if step.here.pointer is None:
             if os.path.lexists(self.project.absolute(step.path)):
                 raise ConflictError(f"{step.path} appeared meanwhile", "run the command again")

@@ -152,7 +152,7 @@ def _decompress(stored: memoryview, raw_length: int) -> bytes:
     try:
         if zstandard.frame_content_size(stored) != raw_length:
             raise CorruptError("a compressed frame's size is not what its head says")
-        raw = _decompressor().decompress(stored, max_output_size=raw_length)
+        raw = _decompressor().decompress(stored, max_output_size=raw_length, allow_extra_data=False)
         if len(raw) != raw_length:
             raise CorruptError("a frame does not hold as many bytes as it says")
         return raw

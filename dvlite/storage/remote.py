@@ -161,7 +161,10 @@ def read_marker(data: bytes, epoch: int) -> Marker:
     """The inverse."""
     try:
         marker = json.loads(data)
-        if marker["dvlite"] > FORMAT_VERSION:
+        version = marker["dvlite"]
+        if type(version) is not int or version < 1:
+            raise ValueError("its version is no number")
+        if version > FORMAT_VERSION:
             raise FormatVersionError(
                 "the remote's gc marker is of a newer version", "upgrade dvlite"
             )
@@ -262,9 +265,10 @@ def _check_description(data: bytes, url: str) -> None:
             f"{url}/{DESCRIPTION_NAME} is not a dvlite remote's",
             "choose another place; if data was pushed there: dvlite remote check --repair",
         ) from error
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if type(version) is not int or not 0 < version <= FORMAT_VERSION:  # true is an int too
         raise FormatVersionError(
-            f"the remote {url} has format version {version}, this dvlite knows {FORMAT_VERSION}",
+            f"the remote {url} has format version {str(version)[:40]}, "
+            f"this dvlite knows {FORMAT_VERSION}",
             "upgrade dvlite: pip install --upgrade dvlite",
         )
     unknown = set(map(str, features)) - _KNOWN_FEATURES if isinstance(features, list) else {"?"}

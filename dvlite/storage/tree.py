@@ -22,6 +22,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from dvlite.errors import CorruptError, FormatVersionError
+from dvlite.storage.names import any_reserved, is_reserved
 from dvlite.storage.oid import OID_BYTES, hash_bytes, hash_tree
 
 _MAGIC = b"dvltree"
@@ -34,8 +35,6 @@ MAX_ENTRIES = 65_536
 # 65,536 names of 255 bytes and their columns are 20 MB; anything larger is not a tree.
 MAX_TREE_BYTES = 32 << 20
 _FORBIDDEN = frozenset((b"", b".", b".."))
-# In any case, also as NTFS shortens it: writing there would be writing into git itself.
-_FORBIDDEN_LOWER = frozenset((b".git", b"git~1", b".dvlite"))
 
 
 class Kind(IntEnum):
@@ -113,13 +112,7 @@ def check_name(name: bytes) -> None:
     Raises:
         CorruptError: naming it.
     """
-    if (
-        name in _FORBIDDEN
-        or b"/" in name
-        or b"\0" in name
-        or name.lower() in _FORBIDDEN_LOWER
-        or len(name) > 255
-    ):
+    if name in _FORBIDDEN or b"/" in name or b"\0" in name or len(name) > 255 or is_reserved(name):
         raise CorruptError(f"a tree holds the forbidden name {name[:80]!r}")
 
 
@@ -167,7 +160,7 @@ def decode(data: bytes) -> Tree:
     if len(names) != count or len(data) < oids_end or (not count and len(data) > oids_end):
         raise CorruptError("a tree's columns do not fit its length")
     _check_kinds(kinds, folders)
-    _check_names(names, bool(count) and kinds[0] == Kind.PART)
+    _check_names(names, data[oids_end:], bool(count) and kinds[0] == Kind.PART)
     sizes = _from_little_endian(data[kinds_end:sizes_end])
     counted = _from_little_endian(data[sizes_end:files_end])
     return Tree(names, kinds, sizes, _spread(kinds, counted), data[files_end:oids_end])
@@ -239,11 +232,17 @@ def _check_kinds(kinds: bytes, folders: int) -> None:
         raise CorruptError("a tree mixes parts with other entries")
 
 
-def _check_names(names: list[bytes], parts: bool) -> None:
+def _check_names(names: list[bytes], joined: bytes, parts: bool) -> None:
     if any(first >= second for first, second in pairwise(names)):
         raise CorruptError("a tree's names are not in order")
-    for name in names:
-        check_name(name)
+    forbidden = _FORBIDDEN
+    if (
+        b"/" in joined
+        or any_reserved(joined) is not None
+        or any(name in forbidden or len(name) > 255 for name in names)
+    ):
+        for name in names:
+            check_name(name)
     if parts and any(len(name) != 2 or name.strip(b"0123456789abcdef") for name in names):
         raise CorruptError("a tree's part has a wrong name")
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from dvlite.errors import CorruptError, MissingError
+from dvlite.storage.bound import Bound, expansion
 from dvlite.storage.tree import Entry, Kind
 from dvlite.storage.treewalk import MAX_DEPTH, ReadTree, read_folder
 
@@ -74,6 +75,7 @@ class _Item(NamedTuple):
 
 @dataclass(slots=True)
 class _Found:
+    bound: Bound
     removed: list[_Item] = field(default_factory=list)
     added: list[_Item] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
@@ -91,7 +93,12 @@ def compare(
     readers: Readers, before: Mapping[bytes, Entry], after: Mapping[bytes, Entry]
 ) -> Comparison:
     """Compares two listings of path -> object; trees among them are compared as deep as needed."""
-    found = _Found()
+
+    def everything() -> int:
+        sides = ((readers.old, before), (readers.new, after))
+        return sum(expansion(read, _trees(entries.values())) for read, entries in sides)
+
+    found = _Found(Bound(everything))
     for path in sorted(before.keys() | after.keys()):
         _pair(readers, found, path, before.get(path), after.get(path))
     _match_folders(readers, found)
@@ -103,6 +110,10 @@ def compare(
         tuple(sorted(found.differences, key=lambda item: (item.path, item.what))),
         tuple(found.unread),
     )
+
+
+def _trees(entries: Iterable[Entry]) -> list[bytes]:
+    return [entry.oid for entry in entries if entry.kind == Kind.TREE]
 
 
 def _pair(
@@ -139,6 +150,7 @@ def _pair_folders(
     if before is None or after is None:
         found.unread.append(Unread(path, old, new, "old" if before is None else "new"))
         return
+    found.bound.enter((old.oid, new.oid), len(before) + len(after))
     for name in sorted(before.keys() | after.keys()):
         _pair(readers, found, path + b"/" + name, before.get(name), after.get(name), depth + 1)
 
@@ -166,9 +178,9 @@ def _match_folders(readers: Readers, found: _Found) -> None:
         found.differences += renames + deeper
         moved = {item.old_path for item in deeper}, {item.path for item in deeper}
         for item in olds:
-            _expand(readers.old, item, removed, found.removed, moved[0])
+            _expand(readers.old, item, removed, found.removed, moved[0], found.bound)
         for item in news:
-            _expand(readers.new, item, added, found.added, moved[1])
+            _expand(readers.new, item, added, found.added, moved[1], found.bound)
 
 
 def _folders_first(items: list[_Item]) -> tuple[list[_Item], list[_Item]]:
@@ -219,6 +231,7 @@ def _expand(
     heap: list[_Item],
     leaves: list[_Item],
     moved: Collection[bytes | None],
+    bound: Bound,
 ) -> None:
     """Replaces a folder by its entries; an empty or unreadable one stays as it is."""
     if folder.path in moved:
@@ -229,12 +242,13 @@ def _expand(
     if not entries:
         leaves.append(folder)
         return
+    bound.enter(folder.entry.oid, len(entries))
     for entry in entries.values():
         item = _inside(folder, entry)
         if entry.kind != Kind.TREE:
             leaves.append(item)
         elif any(path is not None and _is_within(path, item.path) for path in moved):
-            _expand(read, item, heap, leaves, moved)
+            _expand(read, item, heap, leaves, moved, bound)
         else:
             heapq.heappush(heap, item)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from dvlite.errors import CorruptError
+from dvlite.storage.bound import Bound, expansion
 from dvlite.storage.tree import Entry, Kind, Tree, part_name
 
 ReadTree = Callable[[bytes], Tree]
@@ -38,23 +39,41 @@ def read_folder(read: ReadTree, oid: bytes, depth: int = 0) -> list[Entry]:
     entries: list[Entry] = []
     for part in tree:
         inside = read_folder(read, part.oid, depth + 1)
+        if not inside:  # which `add` never makes; of nothing, there could be 256 ** 32
+            raise CorruptError("a part of a split folder is empty")
         _check_part((entry.name for entry in inside), part.name, depth)
         entries += inside
     entries.sort()
     return entries
 
 
-def walk(
-    read: ReadTree, oid: bytes, prefix: bytes = b"", depth: int = 0
+def walk(read: ReadTree, oid: bytes, prefix: bytes = b"") -> Iterator[tuple[bytes, Entry]]:
+    """Every entry below a folder with its path, folders before what is in them.
+
+    Raises:
+        CorruptError: nested too deeply, or listings name each other absurdly often.
+    """
+    bound = Bound(lambda: expansion(read, [oid]))
+    # not by recursion: each entry would pass through as many generators as it is deep
+    waiting = [_listing(read, oid, prefix, bound)]
+    while waiting:
+        if len(waiting) > MAX_DEPTH + 1:
+            raise CorruptError("trees are nested too deeply")
+        for path, entry in waiting[-1]:
+            yield path, entry
+            if entry.kind == Kind.TREE:
+                waiting.append(_listing(read, entry.oid, path + b"/", bound))
+                break
+        else:
+            waiting.pop()
+
+
+def _listing(
+    read: ReadTree, oid: bytes, prefix: bytes, bound: Bound
 ) -> Iterator[tuple[bytes, Entry]]:
-    """Every entry below a folder with its path, folders before what is in them."""
-    if depth > MAX_DEPTH:
-        raise CorruptError("trees are nested too deeply")
-    for entry in read_folder(read, oid):
-        path = prefix + entry.name
-        yield path, entry
-        if entry.kind == Kind.TREE:
-            yield from walk(read, entry.oid, path + b"/", depth + 1)
+    entries = read_folder(read, oid)
+    bound.enter(oid, len(entries))
+    return iter([(prefix + entry.name, entry) for entry in entries])
 
 
 def find(read: ReadTree, oid: bytes, path: bytes) -> Entry | None:
@@ -84,14 +103,12 @@ def diff(
     """Paths of files that differ between two folders; equal subtrees are never read.
 
     A folder that appears or vanishes is reported file by file; an empty one as itself.
+
+    Raises:
+        CorruptError: nested too deeply, or listings name each other absurdly often.
     """
-    if old == new:
-        return
-    if prefix.count(b"/") > MAX_DEPTH:
-        raise CorruptError("trees are nested too deeply")
-    before, after = _differing(read, old, new)
-    for name in sorted(before.keys() | after.keys()):
-        yield from _diff_entry(read, prefix + name, before.get(name), after.get(name))
+    roots = [oid for oid in (old, new) if oid is not None]
+    return _Diffing(read, Bound(lambda: expansion(read, roots))).folders(old, new, prefix)
 
 
 def _differing(
@@ -142,11 +159,32 @@ def _check_part(names: Iterable[bytes], part: bytes, depth: int) -> None:
         raise CorruptError("a part of a split folder holds a name of another part")
 
 
-def _diff_entry(
-    read: ReadTree, path: bytes, old: Entry | None, new: Entry | None
-) -> Iterator[Change]:
+class _Diffing(NamedTuple):
+    read: ReadTree
+    bound: Bound
+
+    def folders(self, old: bytes | None, new: bytes | None, prefix: bytes) -> Iterator[Change]:
+        if old == new:
+            return
+        if prefix.count(b"/") > MAX_DEPTH:
+            raise CorruptError("trees are nested too deeply")
+        before, after = _differing(self.read, old, new)
+        names = before.keys() | after.keys()
+        self.bound.enter((old, new), len(names))
+        for name in sorted(names):
+            path, first, second = prefix + name, before.get(name), after.get(name)
+            change, trees = _compare(path, first, second)
+            if change is not None:
+                yield change
+            yield from self.folders(*trees, path + b"/")
+
+
+def _compare(
+    path: bytes, old: Entry | None, new: Entry | None
+) -> tuple[Change | None, tuple[bytes | None, bytes | None]]:
+    """What of two entries of one path is a difference itself, and the trees to go into."""
     if old is not None and new is not None and old[1:3] == new[1:3]:
-        return
+        return None, (None, None)
     old_tree = old if old is not None and old.kind == Kind.TREE else None
     new_tree = new if new is not None and new.kind == Kind.TREE else None
     old_leaf = None if old_tree else old
@@ -155,11 +193,6 @@ def _diff_entry(
         old_leaf = old_tree if old_leaf is None else old_leaf
     if new_tree is not None and not new_tree.files and old_tree is None:
         new_leaf = new_tree if new_leaf is None else new_leaf
-    if old_leaf is not None or new_leaf is not None:
-        yield Change(path, old_leaf, new_leaf)
-    yield from diff(
-        read,
-        old_tree.oid if old_tree else None,
-        new_tree.oid if new_tree else None,
-        path + b"/",
-    )
+    is_change = old_leaf is not None or new_leaf is not None
+    trees = old_tree.oid if old_tree else None, new_tree.oid if new_tree else None
+    return Change(path, old_leaf, new_leaf) if is_change else None, trees

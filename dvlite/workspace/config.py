@@ -17,6 +17,7 @@ from typing import Any
 
 from dvlite.atomic import publish, publish_in_tree
 from dvlite.errors import FormatVersionError, MissingError, ProjectError, UsageError
+from dvlite.workspace.entering import read_small
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -38,8 +39,13 @@ _SECRET = re.compile(
     r"|connection_string|^key$|^auth"
 )
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)\Z", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_QUERY = re.compile(r"([?&][^=&#]*=)[^&#]*")
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([KMGkmg]?)B?")
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
+
+# Whose key answers a server, and which server is believed, is for whoever runs the command to say.
+_PRIVATE_OPTIONS = frozenset(("keyfile", "known_hosts"))
 
 Value = str | int | bool
 
@@ -157,16 +163,11 @@ class Config:
         """A setting as it is written; None where it is not set."""
         if key in self.private:
             return self.private[key]
-        known = KEYS.get(key)
-        return None if known is not None and known.private else self.committed.get(key)
+        return None if is_private(key) else self.committed.get(key)
 
     def everything(self) -> dict[str, str]:
         """All settings that are in force, the private ones on top."""
-        committed = {
-            key: text
-            for key, text in self.committed.items()
-            if key not in KEYS or not KEYS[key].private
-        }
+        committed = {key: text for key, text in self.committed.items() if not is_private(key)}
         return {**committed, **self.private}
 
     def remotes(self) -> dict[str, RemoteSettings]:
@@ -218,6 +219,8 @@ def check(key: str, text: str, private: bool) -> None:
     if name:
         if option == "url":
             check_url(text)
+        if not private and is_private(key):
+            raise UsageError(f"{key} is for this clone only", "set it with --local")
         if not private and (is_secret(key) or has_password(text)):
             raise UsageError(
                 f"{key} is a secret, and {FILE} is committed",
@@ -259,8 +262,8 @@ def check_url(url: str) -> None:
     Raises:
         UsageError: with what is allowed.
     """
-    if not url or "\0" in url or "\n" in url:
-        raise UsageError("the URL of a remote is empty or holds a line end")
+    if not url or _CONTROL.search(url):
+        raise UsageError("the URL of a remote is empty or holds a control character")
     if "::" in url:
         raise UsageError(f"{redact(url)} chains protocols with '::', which is not allowed")
     match = _SCHEME.match(url)
@@ -285,13 +288,27 @@ def has_password(url: str) -> bool:
 
 
 def redact(url: str) -> str:
-    """A URL fit for messages: without a password."""
-    if not has_password(url):
+    """A URL fit for messages: without a password, without the values of a query (which sign a
+    request, as a rule), and over HTTP without the user, who may be a token."""
+    match = _SCHEME.match(url)
+    if match is None or is_local(url):
         return url
-    scheme, _, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    user, _, place = host.rpartition("@")
-    return f"{scheme}://{user.partition(':')[0]}:***@{place}{slash}{path}"
+    scheme, rest = match.groups()
+    authority, slash, path = rest.partition("/")
+    who, at, place = authority.rpartition("@")
+    user, colon, _ = who.partition(":")
+    if scheme.lower() in ("http", "https"):
+        user = "***"
+    shown = f"{user}{':***' if colon else ''}{at}" if at else ""
+    return _QUERY.sub(r"\1***", f"{scheme}://{shown}{place}{slash}{path}")
+
+
+def is_private(key: str) -> bool:
+    """Whether a setting counts only where this clone has it, and is passed over in what others
+    committed."""
+    if key.startswith("remote."):
+        return key.rpartition(".")[2] in _PRIVATE_OPTIONS
+    return key in KEYS and KEYS[key].private
 
 
 def is_secret(key: str) -> bool:
@@ -367,14 +384,13 @@ def _set(table: Any, path: list[str], text: str | None) -> None:
 
 def _read(path: str) -> dict[str, str]:
     try:
-        with open(path, "rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
+        data = read_small(path, _MAX_BYTES)
         if len(data) > _MAX_BYTES:
             raise ProjectError(f"{path} is larger than {_MAX_BYTES >> 20} MiB")
         content = tomllib.loads(data.decode("utf-8"))
     except FileNotFoundError:
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a ValueError that is no other: a huge number
         raise ProjectError(f"{path} is not valid TOML: {error}", "correct it by hand") from error
     return dict(_flatten(content, "", path))
 

@@ -1,4 +1,4 @@
-"""Entering folders of the workspace by descriptor, never through a symbolic link.
+"""Opening folders and small files of the workspace, which may not be what they were, or seem.
 
 Owns the way from a project's folder, which is trusted, to one below it. A path that was looked at
 and is used a moment later may lead elsewhere by then, if another process makes one of its folders
@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from dvlite.errors import PathError
 
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Opening a FIFO would wait for ever.
+_OPEN_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _OPEN_TOP = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -83,6 +86,20 @@ def parent_of(top: int, path: bytes, create: bool) -> Iterator[tuple[int | None,
     finally:
         if current is not None:
             os.close(current)
+
+
+def read_small(path: str, most_bytes: int) -> bytes:
+    """A file's bytes, but at most one more than `most_bytes`.
+
+    Raises:
+        PathError: it is no file. OSError: it is not there, or cannot be read.
+    """
+    descriptor = os.open(path, _OPEN_FILE)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise PathError(f"{path} is not a file", "put the file there: git checkout")
+    with open(descriptor, "rb") as stream:
+        return stream.read(most_bytes + 1)
 
 
 def remove_all(folder: int, name: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from dvlite.atomic import publish_in_tree
 from dvlite.errors import PathError
+from dvlite.workspace.entering import read_small
 
 _BEGIN = b"# dvlite begin: kept by dvlite, edit outside this block"
 _END = b"# dvlite end"
@@ -107,8 +108,7 @@ def _read(path: str) -> bytes:
     if os.path.islink(path):
         raise PathError(f"{path} is a symbolic link, which git does not follow", "make it a file")
     try:
-        with open(path, "rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
+        data = read_small(path, _MAX_BYTES)
     except FileNotFoundError:
         return b""
     if len(data) > _MAX_BYTES:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from dvlite.atomic import publish_in_tree
 from dvlite.errors import CorruptError, FormatVersionError
 from dvlite.storage.oid import from_text, to_text
+from dvlite.workspace.entering import read_small
 from dvlite.workspace.pointer import Pointer
 
 if TYPE_CHECKING:
@@ -44,8 +45,7 @@ def load(root: str) -> Imported:
     """
     path = os.path.join(root, FILE)
     try:
-        with open(path, "rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+        data = read_small(path, MAX_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     if len(data) > MAX_BYTES:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from dvlite.atomic import temporary_name
 from dvlite.errors import ConflictError, CorruptError, StorageError
+from dvlite.storage.bound import Bound, check_counts, expansion
 from dvlite.storage.tree import Entry, Kind
 from dvlite.storage.treewalk import MAX_DEPTH, ReadTree, find, read_folder
 from dvlite.workspace.entering import OPEN_FOLDER, inside, parent_of, remove_all
@@ -53,21 +54,23 @@ class Target:
 # -- a folder that is not there --------------------------------------------------------------------
 
 
-def make_folder(target: Target, root: bytes, read: ReadTree) -> Blocks:
+def make_folder(target: Target, root: Entry, read: ReadTree) -> Blocks:
     """Makes the whole folder of a tree; returns its stat index.
 
     Raises:
-        MissingError, CorruptError: content that is not in the cache, or damaged there.
+        MissingError, CorruptError: content that is not in the cache, or damaged there, or other
+        than the entries say.
         StorageError: not enough space.
     """
-    check_space(target.scratch, target.options.total_bytes)
+    check_space(target.scratch, root.size, root.files)
     filling = temporary_name(target.scratch, "new-")
     name = os.path.basename(filling)
     with inside(target.options.top, target.scratch) as scratch:
         try:
             with Writers(target.options) as writers:
-                making = _Making(writers, read)
-                making.folder(_New(scratch, os.fsencode(name), os.fsencode(filling)), b"", root, 0)
+                making = _Making(writers, read, Bound(lambda: expansion(read, [root.oid])))
+                folder = making.read(b"", root)
+                making.make(_New(scratch, os.fsencode(name), os.fsencode(filling)), folder)
             # nobody else knows the folder yet, so what was written is still what is there
             blocks = making.blocks(now_ns(target.scratch))
             _give_name(target, scratch, name)
@@ -112,37 +115,57 @@ class _New(NamedTuple):
     path: bytes
 
 
+class _Folder(NamedTuple):
+    """A folder that is read: its path inside, its entries, room for their stats, and the folders
+    in it by name."""
+
+    path: bytes
+    oid: bytes
+    entries: list[Entry]
+    stats: array[int]
+    inside: list[tuple[bytes, _Folder]]
+
+
 class _Making:
-    """Walks a tree, makes its folders, hands its files to the writers."""
+    """Reads a whole tree, and then makes its folders and hands its files to the writers."""
 
-    def __init__(self, writers: Writers, read: ReadTree) -> None:
-        self._writers, self._read = writers, read
-        self._folders: list[tuple[bytes, bytes, list[Entry], array[int]]] = []
+    def __init__(self, writers: Writers, read: ReadTree, bound: Bound) -> None:
+        self._writers, self._read, self._bound = writers, read, bound
+        self._folders: list[_Folder] = []
 
-    def folder(self, new: _New, path: bytes, oid: bytes, depth: int) -> None:
+    def read(self, path: bytes, tree: Entry, depth: int = 0) -> _Folder:
+        """All listings, before anything is written: what is wrong with them changes nothing."""
         if depth > MAX_DEPTH:
             raise CorruptError("trees are nested too deeply")
-        entries = read_folder(self._read, oid)
-        os.mkdir(new.name, dir_fd=new.parent)
+        entries = read_folder(self._read, tree.oid)
+        check_counts(tree, entries)
+        self._bound.enter(tree.oid, len(entries))
         stats = array("q", bytes(8 * STAT_WIDTH * len(entries)))
-        self._folders.append((path, oid, entries, stats))
-        files, positions = [], []
-        for at, entry in enumerate(entries):
+        folder = _Folder(path, tree.oid, entries, stats, [])
+        self._folders.append(folder)
+        for entry in entries:
             if entry.kind == Kind.TREE:
-                stats[at * STAT_WIDTH] = stat.S_IFDIR
+                below = path + b"/" + entry.name if path else entry.name
+                folder.inside.append((entry.name, self.read(below, entry, depth + 1)))
+        return folder
+
+    def make(self, new: _New, folder: _Folder, depth: int = 0) -> None:
+        """Makes a folder that was read, with everything in it."""
+        os.mkdir(new.name, dir_fd=new.parent)
+        files, positions = [], []
+        for at, entry in enumerate(folder.entries):
+            if entry.kind == Kind.TREE:
+                folder.stats[at * STAT_WIDTH] = stat.S_IFDIR
             else:
                 files.append(NewFile(entry.name, entry.kind, entry.oid, entry.size))
                 positions.append(at)
-        self._put(new.path, depth, files, positions, stats)
-        if len(files) == len(entries):
+        self._put(new.path, depth, files, positions, folder.stats)
+        if not folder.inside:
             return
         descriptor = os.open(new.name, OPEN_FOLDER, dir_fd=new.parent)
         try:
-            for entry in entries:
-                if entry.kind == Kind.TREE:
-                    below = path + b"/" + entry.name if path else entry.name
-                    inner = _New(descriptor, entry.name, new.path + b"/" + entry.name)
-                    self.folder(inner, below, entry.oid, depth + 1)
+            for name, inner in folder.inside:
+                self.make(_New(descriptor, name, new.path + b"/" + name), inner, depth + 1)
         finally:
             os.close(descriptor)
 
@@ -166,9 +189,7 @@ class _Making:
 
     def blocks(self, now: int) -> Blocks:
         """The stat index of what was made, when the file system's clock says `now`."""
-        return {
-            path: _block(oid, entries, stats, now) for path, oid, entries, stats in self._folders
-        }
+        return {one.path: _block(one.oid, one.entries, one.stats, now) for one in self._folders}
 
 
 def _block(oid: bytes, entries: list[Entry], stats: array[int], now: int) -> Block:
@@ -365,8 +386,8 @@ def stat_in(blocks: Blocks, path: bytes) -> Stat | None:
     return numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
 
 
-def check_space(folder: str, size_bytes: int) -> None:
-    """Refuses to begin what the disk cannot hold.
+def check_space(folder: str, size_bytes: int, files: int = 0) -> None:
+    """Refuses to begin what the disk cannot hold: bytes, and files where it has a limit of them.
 
     Raises:
         StorageError: naming what is needed and what is free.
@@ -380,6 +401,11 @@ def check_space(folder: str, size_bytes: int) -> None:
         raise StorageError(
             f"{folder} has {free >> 20} MiB free, and {size_bytes >> 20} MiB are to be written",
             "free some space, or check out fewer paths: dvlite checkout PATH",
+        )
+    if found.f_files and files > found.f_favail:
+        raise StorageError(
+            f"{folder} has room for {found.f_favail} more files, and {files} are to be written",
+            "remove some, or check out fewer paths: dvlite checkout PATH",
         )
 
 

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from dvlite.errors import ConflictError, CorruptError, FormatVersionError, PathError
+from dvlite.storage.names import MAY_BE_RESERVED, is_reserved
 from dvlite.storage.oid import from_text, to_text
 
 SUFFIX = ".dvl"
 MAX_POINTER_BYTES = 64 << 10
 # File systems allow 255 bytes; `.dvl` has to fit behind the name.
 MAX_TRACKED_BYTES = 251
-_RESERVED = frozenset((".git", "git~1", ".dvlite"))
 _VERSION = "1"
 _LINE = re.compile(r"([a-z][a-z0-9_-]{0,63}): ([^\r\n]*)\Z")
 _NUMBER = re.compile(r"(0|[1-9][0-9]{0,18})\Z")
@@ -129,7 +129,8 @@ def check_trackable(path: str) -> None:
             "put it into a folder and add the folder",
         )
     for part in path.split("/"):
-        if part.lower() in _RESERVED:
+        name_bytes = os.fsencode(part)
+        if MAY_BE_RESERVED.search(name_bytes) and is_reserved(name_bytes):
             raise PathError(f"{path} is inside {part}, which belongs to git or dvlite")
 
 

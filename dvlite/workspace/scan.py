@@ -7,13 +7,13 @@ which files have to be looked into because their stat is new. It reads no file's
 from __future__ import annotations
 
 import os
-import re
 import stat
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dvlite.errors import PathError
+from dvlite.storage.names import any_reserved
 from dvlite.storage.tree import Kind
 from dvlite.storage.treewalk import MAX_DEPTH
 from dvlite.workspace.entering import OPEN_FOLDER, open_inside, top_of
@@ -22,8 +22,7 @@ from dvlite.workspace.ignorefile import Ignore
 from dvlite.workspace.pointer import fold
 from dvlite.workspace.statindex import STAT_WIDTH, Block, StatIndex, signature
 
-# Names that end git's or dvlite's own territory, in the ways file systems spell them.
-_NESTED = re.compile(rb"(?i)(?:\A|\0)(?:\.git|git~1|\.dvlite)(?:\0|\Z)")
+_OWN = (b".git", b".dvlite")
 _IGNORE_NAME = os.fsencode(IGNORE_FILE)
 _FOLDER_STAT = (stat.S_IFDIR, 0, 0, 0, 0)
 _ODD = {
@@ -164,9 +163,11 @@ class Scanner:
         return [name for name, _ in pairs], [row for _, row in pairs]
 
     def _refuse_nested(self, path: bytes, names: list[bytes]) -> None:
-        if _NESTED.search(b"\0".join(names)):
+        own = any_reserved(b"\0".join(names))
+        if own is not None:
+            odd = "" if own.lower() in _OWN else f": file systems take {os.fsdecode(own)!r} for one"
             raise PathError(
-                f"{self._show(path)} is a git repository or dvlite project of its own",
+                f"{self._show(path)} is a git repository or dvlite project of its own{odd}",
                 "keep it out with a line in .dvliteignore, or move it elsewhere",
             )
 

@@ -77,9 +77,13 @@ class FileWriter:
     def _write(self, folder: int, item: NewFile, place: Place | None, depth: int) -> Stat:
         if item.kind == Kind.LINK:
             return self._write_link(folder, item, depth)
-        if place is not None and place.row is None and os.stat(place.path).st_size >= SMALL_BYTES:
-            return self._write_large(folder, item, place.path)
+        if place is not None and place.row is None:
+            size = os.stat(place.path).st_size
+            if size >= SMALL_BYTES:
+                _check_size(item, size)
+                return self._write_large(folder, item, place.path)
         data = self._read(item, place)
+        _check_size(item, len(data))
         descriptor = os.open(item.name, _CREATE, _mode(item.kind), dir_fd=folder)
         try:
             written = os.write(descriptor, data)
@@ -184,6 +188,11 @@ class FileWriter:
                 writer.close()
         finally:
             os.close(source)
+
+
+def _check_size(item: NewFile, size: int) -> None:
+    if size != item.size:
+        raise CorruptError(f"{to_text(item.oid)} has {size} bytes, and {item.size} were said")
 
 
 def _mode(kind: int) -> int:

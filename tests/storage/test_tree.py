@@ -24,7 +24,7 @@ NAMES = st.binary(min_size=1, max_size=20).filter(
         b"/" not in name
         and b"\0" not in name
         and name not in (b".", b"..")
-        and name.lower() not in (b".git", b"git~1", b".dvlite")
+        and name.lower() not in (b".git", b"git~1", b".dvlite", b"dvlite~1")
     )
 )
 LEAVES = st.builds(
