@@ -13,10 +13,12 @@ from typing import NamedTuple
 from dvlite.errors import ProjectError
 from dvlite.gitrepo import GitRepo, PointerChange
 
-_POINTERS = ":(top,glob)**/*.dvl"
+# pointers, and lockfiles, which name the outputs of stages
+_LOCK = "dvlite.lock"
+_POINTERS = (":(top,glob)**/*.dvl", f":(top,glob)**/{_LOCK}")
 _CONFIG = ".dvlite/config.toml"
 # what names data that a push has to bring
-_NAMING = (_POINTERS, ":(top,glob)**/.dvlite/imported")
+_NAMING = (*_POINTERS, ":(top,glob)**/.dvlite/imported")
 _CONFIGS = f":(top,glob)**/{_CONFIG}"
 
 
@@ -141,31 +143,35 @@ def _is_patching(repo: GitRepo) -> bool:
 
 
 def pointers_between(repo: GitRepo, old: str, new: str) -> dict[str, bool]:
-    """The pointer files in which two commits differ, and whether the second brings them anew;
+    """The pointer files and lockfiles in which two commits differ, and whether the second brings them anew;
     where the first is none, all that are checked out."""
     if is_zero(old):
-        return dict.fromkeys(_split(repo.ask("ls-files", "-z", "--", _POINTERS)), True)
+        return dict.fromkeys(_split(repo.ask("ls-files", "-z", "--", *_POINTERS)), True)
     words = ["diff-tree", "-r", "-z", "--no-renames", "--name-status", old, new]
-    return _by_status(repo.ask(*words, "--", _POINTERS))
+    return _by_status(repo.ask(*words, "--", *_POINTERS))
 
 
 def pointers_at(repo: GitRepo, commit: str) -> list[str]:
     """The pointer files of a commit."""
     words = ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit]
-    return [path for path in _split(repo.ask(*words)) if path.endswith(".dvl")]
+    return [path for path in _split(repo.ask(*words)) if _is_pointer(path)]
+
+
+def _is_pointer(path: str) -> bool:
+    return path.endswith(".dvl") or os.path.basename(path) == _LOCK
 
 
 def pointers_of_commit(repo: GitRepo) -> dict[str, bool]:
     """The same for the current commit and each of its parents."""
     words = ["diff-tree", "-r", "-z", "-m", "--root", "--no-commit-id", "--no-renames"]
-    return _by_status(repo.ask(*words, "--name-status", "HEAD", "--", _POINTERS))
+    return _by_status(repo.ask(*words, "--name-status", "HEAD", "--", *_POINTERS))
 
 
 def pointers_staged(repo: GitRepo) -> dict[str, bool]:
     """The same for the current commit and what is staged."""
     words = ["diff-index", "--cached", "-r", "-z", "--no-renames", "--name-status", "HEAD"]
     try:
-        return _by_status(repo.ask(*words, "--", _POINTERS))
+        return _by_status(repo.ask(*words, "--", *_POINTERS))
     except ProjectError:  # before the first commit
         return {}
 

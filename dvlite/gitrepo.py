@@ -282,13 +282,15 @@ class GitRepo:
         found = self.read_blobs(blobs, most_bytes)
         return {path: data for blob, data in found for path in blobs[blob]}
 
-    def read_file(self, commit: str, path: str) -> bytes | None:
+    def read_file(
+        self, commit: str, path: str, most_bytes: int = MAX_BLOB_BYTES
+    ) -> bytes | None:
         """One small file at a commit; None when it is not there."""
         done = self._start(["rev-parse", "--verify", "--quiet", f"{commit}:{path}"], None)
         if done.returncode:
             return None
         blob = done.stdout.decode("ascii").strip()
-        return next((data for _, data in self.read_blobs([blob])), None)
+        return next((data for _, data in self.read_blobs([blob], most_bytes)), None)
 
     def read_blobs(
         self, blobs: Iterable[str], most_bytes: int = MAX_BLOB_BYTES
@@ -312,7 +314,11 @@ class GitRepo:
                     _read_capped(process.stdout, int(head[2]), 0)
 
     def pointer_changes(
-        self, tips: Sequence[str], known: Sequence[str], suffix: str, folder: str = ""
+        self,
+        tips: Sequence[str],
+        known: Sequence[str],
+        suffix: str | tuple[str, ...],
+        folder: str = "",
     ) -> Iterator[PointerChange]:
         """What each commit reachable from `tips` and not from `known` did to files with `suffix`.
 
@@ -323,7 +329,9 @@ class GitRepo:
         revisions = "".join(f"{tip}\n" for tip in tips) + "".join(f"^{one}\n" for one in known)
         commits = self._run("rev-list", "--stdin", stdin=revisions.encode())
         words = ["diff-tree", "--stdin", "-r", "-m", "--root", "--no-renames", "--raw", "-z"]
-        out = self._run(*words, "--", _below(folder, suffix), stdin=commits)
+        suffixes = (suffix,) if isinstance(suffix, str) else suffix
+        below = (_below(folder, one) for one in suffixes)
+        out = self._run(*words, "--", *below, stdin=commits)
         commit = ""
         fields = iter(out.split(b"\0"))
         for field in fields:

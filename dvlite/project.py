@@ -16,6 +16,7 @@ from dvlite.atomic import write_lock
 from dvlite.errors import CorruptError, PathError, ProjectError, StorageError
 from dvlite.gitfiles import SmallFile, paths_at, small_files
 from dvlite.gitrepo import GitRepo
+from dvlite.pipeline.naming import LOCK, PIPELINE, join, most_bytes, named_by
 from dvlite.storage.cache import Cache
 from dvlite.storage.oid import hash_bytes
 from dvlite.workspace import base as base_file
@@ -126,8 +127,8 @@ class Project:
         found = (self.from_git(path) for path in self.repo.find_files(SUFFIX, prefix))
         return [path for path in found if os.path.lexists(self.absolute(path))]
 
-    def pointers(self) -> dict[str, Pointer]:
-        """Data path -> pointer, for all of the work tree.
+    def pointers(self, outputs: bool = True) -> dict[str, Pointer]:
+        """Data path -> pointer, for all of the work tree; `outputs`: with what stages made.
 
         Raises:
             CorruptError, ConflictError, FormatVersionError: one cannot be read.
@@ -140,7 +141,30 @@ class Project:
                 # what git does not track either may be anybody's file that happens to end so
                 if self.repo.tracked([self.to_git(path)]):
                     raise
-        return found
+        return join(found, self.outputs()) if outputs else found
+
+    def has_pipeline(self) -> bool:
+        """Whether there are stages, or records of some."""
+        return any(os.path.lexists(self.absolute(name)) for name in (PIPELINE, LOCK))
+
+    def outputs(self) -> dict[str, Pointer]:
+        """Data path -> pointer, of what stages made, as `dvlite.lock` says.
+
+        Raises:
+            CorruptError, ConflictError, FormatVersionError, PathError: it cannot be read.
+        """
+        data = self.read_lock()
+        return {} if data is None else named_by(LOCK, data, LOCK)
+
+    def read_lock(self) -> bytes | None:
+        """The bytes of `dvlite.lock`; None where there is none."""
+        absolute = self.absolute(LOCK)
+        if not os.path.lexists(absolute):
+            return None
+        if os.path.islink(absolute):
+            raise PathError(f"{LOCK} is a symbolic link; it has to be a file", "remove the link")
+        with open(absolute, "rb") as stream:
+            return stream.read(most_bytes(LOCK) + 1)
 
     def read_pointer(self, path: str) -> Pointer:
         """Reads the pointer file at a project path.
@@ -155,15 +179,23 @@ class Project:
         return parse(read_small(absolute, MAX_POINTER_BYTES), path)
 
     def pointers_at(self, commit: str) -> dict[str, bytes]:
-        """Pointer path -> unparsed content, at a commit; of commits from before an import, what the
-        mapping of old names makes of the other tool's files."""
+        """Pointer path -> unparsed content, at a commit, and the lockfile's, for `named_by`; of
+        commits from before an import, what the mapping of old names makes of the other tool's
+        files."""
         prefix = self.to_git("")
         found = self.repo.files_at(commit, SUFFIX, prefix)
         pointers = {self.from_git(path): data for path, data in found.items()}
+        lock = self.lock_at(commit)
+        if lock is not None:
+            pointers[LOCK] = lock
         if self.is_before_import(commit):
             for path, pointer in self._imported_at(commit).items():
                 pointers.setdefault(pointer_path(path), render(pointer))
         return pointers
+
+    def lock_at(self, commit: str) -> bytes | None:
+        """The bytes of `dvlite.lock` at a commit; None where there is none."""
+        return self.repo.read_file(commit, self.to_git(LOCK), most_bytes(LOCK))
 
     def is_before_import(self, commit: str) -> bool:
         """Whether there is a mapping of old names, which a commit does not have yet."""

@@ -86,6 +86,7 @@ def _complain(top: str, found: Sequence[Finding]) -> None:
     fault = found[0].fault
     text = {
         "not added": "tracked data has changed and is not added:",
+        "not recorded": "outputs of stages have changed and are not what dvlite.lock says:",
         "large": f"larger than {size(found[0].limit)}, and about to be committed to git itself:",
         "not ignored": "tracked by dvlite, but git does not ignore it:",
         "in git": "tracked by dvlite, and about to be committed to git as well:",
@@ -109,6 +110,7 @@ def _way_out(fault: str, top: str, found: Sequence[Finding]) -> str:
     words = " ".join(map(shlex.quote, paths)) if len(found) <= _NAMED else "PATH..."
     return {
         "not added": f"dvlite add {words}",
+        "not recorded": "dvlite run makes them anew; dvlite run --accept records them as they are",
         "large": f"git rm --cached {words} && dvlite add {words}\n"
         "or allow larger ones: dvlite config core.max_git_file_size 50M",
         "not ignored": f"dvlite add {words}",

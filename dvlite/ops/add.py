@@ -36,6 +36,9 @@ from dvlite.workspace.pointer import (
 
 _NAMED = 10
 _FEW = 5
+_OUTPUT_HINT = (
+    "make it: dvlite run; record it as it is, without running: dvlite run --accept STAGE"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ def add(project: Project, request: AddRequest, progress: Progress = silent) -> A
         and the changes of both sides overlap. MissingError: content needed to merge.
     """
     with project.lock():
-        pointers = project.pointers()
+        pointers = project.pointers(outputs=False)
         works = _collect(project, pointers, request)
         looker = Looker(project, progress, keep=not request.dry_run, phase="adding to the cache")
         adding = _Adding(project, request, pointers, project.base(), looker)
@@ -114,6 +117,7 @@ def _collect(project: Project, pointers: Mapping[str, Pointer], request: AddRequ
                     works.setdefault(one, _Work(one)).inside.append("")
         elif request.update:
             if path:
+                _refuse_output(project, path)
                 raise PathError(f"nothing in {path} is tracked", f"track it: dvlite add {path}")
         else:
             _check_new(project, pointers, path)
@@ -293,7 +297,15 @@ def _check_new(project: Project, pointers: Mapping[str, Pointer], path: str) -> 
     _check_there(project, path)
     check_trackable(path)
     check_pointers(pointers, path)
+    _refuse_output(project, path)
     check_git(project, path)
+
+
+def _refuse_output(project: Project, path: str) -> None:
+    if project.has_pipeline():
+        from dvlite.ops.outputs import refuse_outputs  # only who has a pipeline pays for it
+
+        refuse_outputs(project, path, "added", _OUTPUT_HINT)
 
 
 def _check_there(project: Project, path: str) -> None:

@@ -26,9 +26,11 @@ from dvlite.ops.checkout import (
 )
 from dvlite.ops.discarded import Discarded, discard, remember
 from dvlite.ops.looking import Looker, pointer_of
+from dvlite.ops.outputs import refuse_outputs
 from dvlite.ops.pointermerge import keep_trees
 from dvlite.ops.pointers import Pointers, label, pointers_of
 from dvlite.ops.stepping import Rule, Step, clear_scratch, missing_files, refuse_behind_link
+from dvlite.pipeline.naming import LOCK
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.tree import Entry
@@ -97,6 +99,7 @@ class _Work:
         self.looker = Looker(project, progress)
         self.then = pointers_of(project, request.revision)
         self.now = project.pointers()
+        self.tracked = project.pointers(outputs=False)
         self.base = project.base()
         self._trees: dict[bytes, bytes] = {}
 
@@ -158,6 +161,11 @@ class _Work:
     def _check_place(self, path: str) -> None:
         """Refuses to track again what has been given to something else since."""
         refuse_behind_link(self.project, path)
+        rev = self.request.revision
+        hint = f"all outputs as they were then: git checkout {rev} -- {LOCK} && dvlite checkout\n"
+        hint += f"elsewhere: dvlite get {label(path, rev)} -o OUT"
+        if path not in self.tracked:
+            refuse_outputs(self.project, path, "put back alone", hint)
         if path in self.now:
             return
         cover = covering(self.now, path)

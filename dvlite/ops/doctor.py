@@ -197,6 +197,10 @@ def _pointers(project: Project) -> Iterator[Finding]:
             known = project.repo.tracked([project.to_git(path)])
             hint = getattr(error, "hint", None) if known else "another name, if it is no pointer"
             yield Finding("pointers", "problem" if known else "note", str(error), hint)
+    try:
+        readable += project.outputs()
+    except (DvliteError, OSError) as error:
+        yield Finding("pointers", "problem", str(error), getattr(error, "hint", None))
     named = {project.to_git(path): path for path in readable}
     ignored = project.repo.ignored(named)
     for git_path, path in named.items():

@@ -61,7 +61,10 @@ def after_merge(repo: GitRepo, is_squash: bool) -> Changed:
 
 def after_commit(repo: GitRepo) -> Changed:
     """What a commit has, which a cherry-pick or a merge with conflicts may have ended in."""
-    return Changed() if is_rebasing(repo) else Changed(pointers_of_commit(repo))
+    if is_rebasing(repo):
+        return Changed()
+    changed = pointers_of_commit(repo)
+    return Changed(changed, _commit(repo, "HEAD^") if changed else None)
 
 
 def after_rewrite(repo: GitRepo, command: str, lines: str) -> Changed:

@@ -16,12 +16,13 @@ from dvlite.gitchanges import Staged, folder_of, merged_in, sizes, staged
 from dvlite.gitrepo import GitRepo
 from dvlite.ops.hookprojects import projects_here
 from dvlite.ops.looking import Looker
-from dvlite.ops.pointers import pointers_of
+from dvlite.ops.pointers import Pointers, pointers_of
+from dvlite.pipeline.naming import LOCK
 from dvlite.project import Project
 from dvlite.workspace.base import Base
 from dvlite.workspace.pointer import SUFFIX, Pointer, covering
 
-Fault = Literal["not added", "large", "not ignored", "in git", "undecided"]
+Fault = Literal["not added", "not recorded", "large", "not ignored", "in git", "undecided"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def _examine(project: Project, files: list[Staged]) -> Iterator[Finding]:
     pointers = pointers_of(project)
     paths = {project.from_git(file.path): file for file in files}
     yield from _undecided(project, pointers.damaged, set(paths))
-    yield from _not_added(project, pointers.found)
+    yield from _not_added(project, pointers)
     yield from _not_ignored(project, pointers.found)
     yield from _in_git(project, pointers.found, set(paths))
     yield from _large(project, pointers.found, paths)
@@ -66,16 +67,18 @@ def _undecided(
     project: Project, damaged: dict[str, DvliteError], files: set[str]
 ) -> Iterator[Finding]:
     for path, error in damaged.items():
-        if isinstance(error, ConflictError) and path + SUFFIX in files:
+        name = path if path == LOCK else path + SUFFIX
+        if isinstance(error, ConflictError) and name in files:
             yield Finding("undecided", project.root, path)
 
 
-def _not_added(project: Project, pointers: dict[str, Pointer]) -> Iterator[Finding]:
+def _not_added(project: Project, pointers: Pointers) -> Iterator[Finding]:
     base = project.base()
     looker = Looker(project, sizes_only=True)
-    for path, pointer in sorted(pointers.items()):
+    for path, pointer in sorted(pointers.found.items()):
         if _is_edited(looker, path, pointer, base):
-            yield Finding("not added", project.root, path)
+            fault: Fault = "not recorded" if path in pointers.outputs else "not added"
+            yield Finding(fault, project.root, path)
     looker.done()
 
 

@@ -52,7 +52,7 @@ echo "dvlite, which git's hook {name} calls, was not found: {without}" >&2
 echo "hint: pip install dvlite && dvlite install; or remove the hook: $0" >&2
 {end}"""
 _BLOCK = """\
-if [ -n "$(git ls-files -- ':(top,glob)**/*.dvl' | head -n 1)" ]; then
+if [ -n "$(git ls-files -- ':(top,glob)**/*.dvl' ':(top,glob)**/dvlite.lock' | head -n 1)" ]; then
     echo "hint: git push --no-verify pushes the commits without their data" >&2
     exit 1
 fi

@@ -16,6 +16,7 @@ from dvlite.gitrepo import GitRepo
 from dvlite.ops.hookcalls import Changed
 from dvlite.ops.hookprojects import paths_by_project, projects_here
 from dvlite.ops.pointers import Pointers, pointers_of
+from dvlite.pipeline.naming import LOCK, is_lock, named_by
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.workspace.base import Base
@@ -53,9 +54,22 @@ def follow(
         projects[project.root] = project, mine
     found = []
     for project, mine in projects.values():
-        new = [data_path(project.from_git(path)) for path in mine if changed.pointers[path]]
+        names = {project.from_git(path): changed.pointers[path] for path in mine}
+        new = [data_path(path) for path, is_new in names.items() if is_new and not is_lock(path)]
+        if LOCK in names:
+            new += _new_outputs(project, None if names[LOCK] else changed.before or "HEAD")
         found += _follow(project, new, progress)
     return found
+
+
+def _new_outputs(project: Project, before: str | None) -> list[str]:
+    """The outputs that the lockfile at the commit `before` (None: there was none) did not have."""
+    data = project.lock_at(before) if before is not None else None
+    try:
+        old = {} if data is None else named_by(LOCK, data, LOCK)
+        return [path for path in project.outputs() if path not in old]
+    except DvliteError:
+        return []  # in conflict, or damaged: what was checked out waits for a new one
 
 
 def _follow(project: Project, new: Iterable[str], progress: Progress) -> list[Followed]:
@@ -94,7 +108,8 @@ def _behind(pointers: Pointers, base: Base, new: Iterable[str]) -> set[str]:
     """Not those whose pointer cannot be read, as where a merge conflicts."""
     found = {path for path in new if path in pointers.found and path not in base.entries}
     for path, known in base.entries.items():
-        if path in pointers.damaged:
+        # which paths a lockfile that cannot be read names, nobody knows
+        if path in pointers.damaged or (LOCK in pointers.damaged and path not in pointers.found):
             continue
         now = pointers.found.get(path)
         if now is None or not known.same_content(now):

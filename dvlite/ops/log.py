@@ -11,10 +11,11 @@ from typing import Literal
 from dvlite.errors import DvliteError
 from dvlite.gitrepo import Commit, PointerChange
 from dvlite.ops.looking import entry_of
+from dvlite.pipeline.naming import LOCK, NAMING, is_lock, most_bytes, named_by
 from dvlite.project import Project
 from dvlite.storage.treediff import Comparison, Readers, compare
 from dvlite.storage.treewalk import ReadTree, find
-from dvlite.workspace.pointer import SUFFIX, Pointer, data_path, parse
+from dvlite.workspace.pointer import SUFFIX, Pointer, data_path
 
 What = Literal["added", "removed", "changed", "unreadable"]
 
@@ -62,8 +63,9 @@ def log(project: Project, request: LogRequest) -> list[LogEntry]:
     read = project.cache().read_tree
     entries: list[LogEntry] = []
     for found, changes in _by_commit(project, commit, paths):
-        described = (_describe(project, change, read) for change in changes)
-        meant = tuple(change for change in described if _touches(change, paths, read))
+        described = (one for several in changes for one in _describe(project, several, read))
+        near = (change for change in described if _is_near(change.path, paths))
+        meant = tuple(change for change in near if _touches(change, paths, read))
         if meant:
             entries.append(LogEntry(project.repo.describe(found), meant))
         if len(entries) >= request.limit:
@@ -73,17 +75,18 @@ def log(project: Project, request: LogRequest) -> list[LogEntry]:
 
 def _by_commit(
     project: Project, tip: str, paths: Sequence[str]
-) -> Iterator[tuple[str, list[PointerChange]]]:
+) -> Iterator[tuple[str, list[list[PointerChange]]]]:
     """A merge appears once, with what differs from all its parents: what it merely brings
-    together is in the commits it merges."""
-    changes = project.repo.pointer_changes([tip], [], SUFFIX, project.to_git(""))
+    together is in the commits it merges. Each file's changes against all parents are together."""
+    changes = project.repo.pointer_changes([tip], [], NAMING, project.to_git(""))
     for commit, group in groupby(changes, key=lambda change: change.commit):
         unique: dict[str, list[PointerChange]] = {}
         for change in group:
-            if _is_near(data_path(project.from_git(change.path)), paths):
+            path = project.from_git(change.path)
+            if path == LOCK or (not is_lock(path) and _is_near(data_path(path), paths)):
                 unique.setdefault(change.path, []).append(change)
         parents = max(project.repo.parents(commit), 1) if unique else 1
-        kept = [several[0] for several in unique.values() if len(several) == parents]
+        kept = [several for several in unique.values() if len(several) == parents]
         if kept:
             yield commit, kept
 
@@ -119,13 +122,25 @@ def _at(pointer: Pointer | None, inside: str, read: ReadTree) -> object:
     return entry and entry[1:3]
 
 
-def _describe(project: Project, change: PointerChange, read: ReadTree) -> PathChange:
-    path = data_path(project.from_git(change.path))
+def _describe(
+    project: Project, several: Sequence[PointerChange], read: ReadTree
+) -> Iterator[PathChange]:
+    """What became of each path that a file names: its data's, or all outputs of a lockfile."""
+    path = project.from_git(several[0].path)
     try:
-        old = _pointer(project, change.old, path)
-        new = _pointer(project, change.new, path)
+        olds = [_named(project, change.old, path) for change in several]
+        new = _named(project, several[0].new, path)
     except DvliteError as error:
-        return PathChange(path, "unreadable", reason=str(error))
+        shown = path if path == LOCK else data_path(path)
+        yield PathChange(shown, "unreadable", reason=str(error))
+        return
+    for name in sorted({*new, *olds[0]}):
+        now = new.get(name)
+        if all(now != old.get(name) for old in olds):
+            yield _compare(name, olds[0].get(name), now, read)
+
+
+def _compare(path: str, old: Pointer | None, new: Pointer | None, read: ReadTree) -> PathChange:
     what: What = "added" if old is None else "removed" if new is None else "changed"
     files = None
     if old is not None and new is not None and "tree" in (old.kind, new.kind):
@@ -136,9 +151,8 @@ def _describe(project: Project, change: PointerChange, read: ReadTree) -> PathCh
     return PathChange(path, what, old, new, files if files and not files.unread else None)
 
 
-def _pointer(project: Project, blob: str | None, path: str) -> Pointer | None:
-    if blob is None:
-        return None
-    for _, data in project.repo.read_blobs([blob]):
-        return parse(data, path + SUFFIX)
-    return None
+def _named(project: Project, blob: str | None, path: str) -> dict[str, Pointer]:
+    if blob is not None:
+        for _, data in project.repo.read_blobs([blob], most_bytes(path)):
+            return named_by(path, data, path)
+    return {}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from dvlite.atomic import publish, publish_in_tree
 from dvlite.errors import ConflictError, PathError
+from dvlite.ops.outputs import refuse_outputs
 from dvlite.project import Project
 from dvlite.workspace.base import Base, quote
 from dvlite.workspace.gitignore import ignore, unignore
@@ -26,6 +27,8 @@ from dvlite.workspace.pointer import (
     pointer_path,
     render,
 )
+
+_HINT = "change the path in dvlite.yaml, then run the stage: dvlite run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,14 @@ def mv(project: Project, source: str, target: str, dry_run: bool = False) -> Mov
         is taken.
     """
     with project.lock():
-        pointers = project.pointers()
+        pointers = project.pointers(outputs=False)
         source = data_path(source) if source.endswith(SUFFIX) else source
         target = _resolve(project, pointers, source, target)
         begun = _is_begun(project, source, target)
         pointer = pointers.get(source) or (pointers.get(target) if begun else None)
         if pointer is None:
+            if source:
+                refuse_outputs(project, source, "moved", _HINT)
             raise PathError(f"no pointer tracks {source or '.'}", "dvlite ls lists what is tracked")
         if not begun:
             _check(project, pointers, source, target)
@@ -92,6 +97,7 @@ def _check(project: Project, pointers: dict[str, Pointer], source: str, target: 
             raise ConflictError(f"{path} is there already", "choose another name")
     if project.repo.tracked([project.to_git(target)]):
         raise ConflictError(f"git tracks {target}", "choose another name")
+    refuse_outputs(project, target, "a tracked path", _HINT)
     _check_folder(project, target)
 
 

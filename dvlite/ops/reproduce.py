@@ -15,10 +15,11 @@ from dvlite.ops.checkout import CheckoutRequest, CheckoutResult, checkout, check
 from dvlite.ops.fetch import FetchRequest, FetchResult, fetch_named, to_fetch
 from dvlite.ops.looking import Looker
 from dvlite.ops.roots import Selection
+from dvlite.pipeline.naming import named_by
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.workspace.config import FILE
-from dvlite.workspace.pointer import Pointer, data_path, parse
+from dvlite.workspace.pointer import Pointer
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,9 @@ def _restore_old(
 ) -> CheckoutResult:
     """The data of a commit from before an import, as the mapping of old names has it."""
     at_commit = project.pointers_at(commit)
-    old = {data_path(path): parse(data, path) for path, data in at_commit.items()}
+    old: dict[str, Pointer] = {}
+    for path, data in at_commit.items():
+        old |= named_by(path, data, path)
     # git-lfs's own pointers lie where the data belongs; git has made these files, and no others
     for path in old.keys() & project.lfs_files_at(commit).keys():
         os.unlink(there.absolute(path))

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from dvlite.errors import ConflictError, PathError
 from dvlite.ops.discarded import discard
 from dvlite.ops.looking import Looker
+from dvlite.ops.outputs import refuse_outputs
 from dvlite.ops.stepping import Rule, Step, Stepper, clear_scratch, plan_step
+from dvlite.pipeline.naming import PIPELINE
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.workspace.gitignore import unignore
@@ -52,7 +54,10 @@ def rm(project: Project, request: RmRequest, progress: Progress = silent) -> lis
         would be lost.
     """
     with project.lock():
-        pointers = project.pointers()
+        pointers = project.pointers(outputs=False)
+        for path in request.paths:
+            if path not in pointers and not path.endswith(SUFFIX):
+                refuse_outputs(project, path, "untracked", f"take the stage out of {PIPELINE}")
         if request.delete:
             pointers = {**_begun(project, pointers, request.paths), **pointers}
         chosen = dict.fromkeys(_chosen(pointers, path) for path in request.paths)

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 
 from dvlite.errors import DvliteError, PathError
 from dvlite.gitrepo import PointerChange
+from dvlite.pipeline.naming import NAMING, is_lock, join, most_bytes, named_by
 from dvlite.project import Project
 from dvlite.storage.fetched import Wanted
 from dvlite.storage.push import Root
 from dvlite.workspace import imported
 from dvlite.workspace.base import Base
-from dvlite.workspace.pointer import SUFFIX, Pointer, check_trackable, covering, data_path, parse
+from dvlite.workspace.pointer import Pointer, covering, data_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,13 +180,14 @@ def _of_revision(named: Named, short: str) -> Named:
 
 
 def _parse_all(found: Mapping[str, bytes], revision: str, roots: Roots) -> dict[str, Pointer]:
-    pointers = {}
+    pointers: dict[str, Pointer] = {}
     for path, data in found.items():
         try:
-            check_trackable(data_path(path))
-            pointers[data_path(path)] = parse(data, f"{revision}:{path}")
+            named = named_by(path, data, f"{revision}:{path}")
         except DvliteError as error:
             roots.unreadable.append((f"{revision}:{path}", str(error)))
+        else:
+            pointers.update(join(pointers, named) if is_lock(path) else named)
     return pointers
 
 
@@ -193,20 +195,31 @@ def _of_commits(
     project: Project, tips: Sequence[str], known: Sequence[str], paths: Sequence[str], roots: Roots
 ) -> Iterator[Named]:
     """Every pointer that a commit among `tips` and not among `known` brought in."""
-    changes = project.repo.pointer_changes(tips, known, SUFFIX, project.to_git(""))
+    changes = project.repo.pointer_changes(tips, known, NAMING, project.to_git(""))
     return of_changes(project, changes, paths, roots)
 
 
 def of_changes(
     project: Project, changes: Iterable[PointerChange], paths: Sequence[str], roots: Roots
 ) -> Iterator[Named]:
-    """Every pointer that these changes brought in; what cannot be read is noted in `roots`."""
+    """Every pointer that these changes brought in; what cannot be read is noted in `roots`.
+
+    A lockfile repeats the outputs of the stages that did not change: each content of a path counts
+    once, with the newest commit that has it."""
     named: dict[str, tuple[str, str]] = {}
     for change in changes:
         if change.new is not None:
             named.setdefault(change.new, (project.from_git(change.path), change.commit))
-    for blob, data in project.repo.read_blobs(named):
-        path, commit = named[blob]
-        pointers = _parse_all({path: data}, commit[:8], roots)
-        for item in _at_paths(pointers, paths, strict=False):
-            yield _of_revision(item, commit[:8])
+    locks = {blob: one for blob, one in named.items() if is_lock(one[0])}
+    seen: set[tuple[str, str, bytes]] = set()
+    for blobs in (named.keys() - locks.keys(), locks.keys()):
+        inside = [blob for blob in named if blob in blobs]
+        most = most_bytes(named[inside[0]][0]) if inside else 0
+        for blob, data in project.repo.read_blobs(inside, most):
+            path, commit = named[blob]
+            pointers = _parse_all({path: data}, commit[:8], roots)
+            for item in _at_paths(pointers, paths, strict=False):
+                key = item.path, item.inside, item.pointer.oid
+                if key not in seen:
+                    seen.add(key)
+                    yield _of_revision(item, commit[:8])

@@ -13,6 +13,7 @@ from typing import Literal
 
 from dvlite.errors import DvliteError
 from dvlite.ops.looking import Here, Looker, entry_of
+from dvlite.ops.pointers import pointers_of
 from dvlite.ops.push import unpushed
 from dvlite.ops.remotes import Contact, chosen_names, last_contact
 from dvlite.ops.stepping import missing_files
@@ -81,7 +82,8 @@ def status(project: Project, request: StatusRequest, progress: Progress = silent
     Raises:
         RemoteError: the remote was to be asked and cannot be.
     """
-    pointers, broken = _read_pointers(project)
+    known = pointers_of(project)
+    pointers, broken = known.found, {path: _why(error) for path, error in known.damaged.items()}
     base = project.base()
     looker = Looker(project, progress, sizes_only=True)
     result = Status()
@@ -99,16 +101,8 @@ def status(project: Project, request: StatusRequest, progress: Progress = silent
     return result
 
 
-def _read_pointers(project: Project) -> tuple[dict[str, Pointer], dict[str, str]]:
-    pointers: dict[str, Pointer] = {}
-    broken: dict[str, str] = {}
-    for path in project.pointer_paths():
-        try:
-            pointers[data_path(path)] = project.read_pointer(path)
-        except (DvliteError, OSError) as error:
-            hint = getattr(error, "hint", None)
-            broken[data_path(path)] = f"{error}" + (f" ({hint})" if hint else "")
-    return pointers, broken
+def _why(error: DvliteError) -> str:
+    return f"{error}" + (f" ({error.hint})" if error.hint else "")
 
 
 def _limit(names: set[str], pointers: dict[str, Pointer], paths: Sequence[str]) -> set[str]:
