@@ -285,3 +285,10 @@ def lock_once(descriptor: int) -> bool:
             return False
         raise
     return True
+
+
+def unlock(descriptor: int) -> None:
+    """Releases a lock that processes which inherited the open file would keep."""
+    if fcntl is not None:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -143,8 +143,8 @@ def _is_patching(repo: GitRepo) -> bool:
 
 
 def pointers_between(repo: GitRepo, old: str, new: str) -> dict[str, bool]:
-    """The pointer files and lockfiles in which two commits differ, and whether the second brings them anew;
-    where the first is none, all that are checked out."""
+    """The pointer files and lockfiles in which two commits differ, and whether the second brings
+    them anew; where the first is none, all that are checked out."""
     if is_zero(old):
         return dict.fromkeys(_split(repo.ask("ls-files", "-z", "--", *_POINTERS)), True)
     words = ["diff-tree", "-r", "-z", "--no-renames", "--name-status", old, new]

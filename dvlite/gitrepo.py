@@ -282,9 +282,7 @@ class GitRepo:
         found = self.read_blobs(blobs, most_bytes)
         return {path: data for blob, data in found for path in blobs[blob]}
 
-    def read_file(
-        self, commit: str, path: str, most_bytes: int = MAX_BLOB_BYTES
-    ) -> bytes | None:
+    def read_file(self, commit: str, path: str, most_bytes: int = MAX_BLOB_BYTES) -> bytes | None:
         """One small file at a commit; None when it is not there."""
         done = self._start(["rev-parse", "--verify", "--quiet", f"{commit}:{path}"], None)
         if done.returncode:

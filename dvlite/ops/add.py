@@ -36,9 +36,7 @@ from dvlite.workspace.pointer import (
 
 _NAMED = 10
 _FEW = 5
-_OUTPUT_HINT = (
-    "make it: dvlite run; record it as it is, without running: dvlite run --accept STAGE"
-)
+_OUTPUT_HINT = "make it: dvlite run; record it as it is, without running: dvlite run --accept STAGE"
 
 
 @dataclass(frozen=True, slots=True)

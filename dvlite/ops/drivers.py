@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from dvlite.project import Project
 from dvlite.workspace.gitignore import attribute, drop_attribute, has_attribute
 
-RULE = b"*.dvl merge=dvlite diff=dvlite"
+# lockfiles are merged stage by stage; as text they read well enough
+RULES = (b"*.dvl merge=dvlite diff=dvlite", b"dvlite.lock merge=dvlite")
 _MERGE_WORDS = "merge -- %O %A %B %L %P %X %Y"
 
 
@@ -42,7 +43,8 @@ def install_drivers(project: Project, program: str | None = None) -> tuple[str, 
         if project.repo.setting(key, local=True) != value:
             project.repo.set_setting(key, value)
             changed.append(key)
-    path = attribute(project.root, RULE)
+    paths = [attribute(project.root, rule) for rule in RULES]
+    path = next((path for path in paths if path is not None), None)
     if path is not None:
         name = os.path.relpath(path, project.root)
         project.repo.stage([project.to_git(name)])
@@ -58,7 +60,8 @@ def uninstall_drivers(project: Project, attributes: bool = False) -> tuple[str, 
         if project.repo.setting(key, local=True) is not None:
             project.repo.set_setting(key, None)
             changed.append(key)
-    path = drop_attribute(project.root, RULE) if attributes else None
+    paths = [drop_attribute(project.root, rule) for rule in RULES] if attributes else []
+    path = next((path for path in paths if path is not None), None)
     if path is not None:
         name = os.path.relpath(path, project.root)
         project.repo.stage([project.to_git(name)])
@@ -71,7 +74,8 @@ def drivers_state(project: Project, program: str | None = None) -> DriverState:
     wanted = _settings(program or program_of())
     repo = project.repo
     wrong = [key for key, value in wanted.items() if repo.setting(key, local=True) != value]
-    return DriverState(has_attribute(project.root, RULE), tuple(wrong))
+    there = all(has_attribute(project.root, rule) for rule in RULES)
+    return DriverState(there, tuple(wrong))
 
 
 def program_of() -> str:

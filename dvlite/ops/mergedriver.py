@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from dvlite.errors import ConflictError, CorruptError, DvliteError, ProjectError
 from dvlite.gitrepo import GitRepo, merge_text
 from dvlite.ops.pointermerge import Three, merge_pointers
+from dvlite.pipeline import lockfile
+from dvlite.pipeline.naming import most_bytes
 from dvlite.project import Project
 from dvlite.storage.cache import Cache
 from dvlite.workspace.conflicted import Conflicted, render_conflicted
-from dvlite.workspace.pointer import MAX_POINTER_BYTES, SUFFIX, data_path, parse, render
+from dvlite.workspace.pointer import SUFFIX, data_path, parse, render
 
 _NAMED = 10
 _Merge = Callable[["Three", str, "str | None"], "tuple[bytes, MergeReport]"]
@@ -49,10 +51,15 @@ class MergeReport:
 def merge_driver(call: MergeCall, folder: str, cache_folder: str | None) -> MergeReport:
     """Merges one file for git, which started us in `folder`."""
     three = Three(
-        call.path, _read(call.base), _read(call.ours), _read(call.theirs), call.labels, call.marker
+        call.path,
+        _read(call.base, call.path),
+        _read(call.ours, call.path),
+        _read(call.theirs, call.path),
+        call.labels,
+        call.marker,
     )
-    if any(len(data) > MAX_POINTER_BYTES for data in (three.ours, three.theirs)):
-        return _by_lines(call, "it is too large for a pointer")
+    if any(len(data) > most_bytes(call.path) for data in (three.ours, three.theirs)):
+        return _by_lines(call, "it is too large")
     if three.base in (three.ours, three.theirs):  # git asks so when it replays what it remembers
         _write(call.ours, three.theirs if three.base == three.ours else three.ours)
         return MergeReport(True)
@@ -116,8 +123,30 @@ def _merge_pointer(
     return render_conflicted(found.conflict), MergeReport(False, messages, hint)
 
 
-# What ends so is merged by that: pointers now, lockfiles stage by stage later.
-_MERGERS: tuple[tuple[str, _Merge], ...] = ((SUFFIX, _merge_pointer),)
+def _merge_lock(three: Three, folder: str, cache_folder: str | None) -> tuple[bytes, MergeReport]:
+    """Stage by stage; a stage that both sides ran with other results has both between markers."""
+    base, ours, theirs = (
+        lockfile.parse(data, three.path) if data else {}
+        for data in (three.base, three.ours, three.theirs)
+    )
+    merged, conflicts = lockfile.merge(base, ours, theirs)
+    if not conflicts:
+        return lockfile.render(merged), MergeReport(True)
+    sides = {name: (ours.get(name), theirs.get(name)) for name in conflicts}
+    messages = [f"{three.path}: both sides ran the stage {name}" for name in conflicts[:_NAMED]]
+    if len(conflicts) > _NAMED:
+        messages.append(f"and {len(conflicts) - _NAMED:,} more stages")
+    data = lockfile.render_conflicted(merged, sides, three.labels, three.marker)
+    return data, MergeReport(
+        False, tuple(messages), "dvlite run, when dvlite.yaml and the code are merged"
+    )
+
+
+# What ends so is merged by that.
+_MERGERS: tuple[tuple[str, _Merge], ...] = (
+    (SUFFIX, _merge_pointer),
+    (lockfile.FILE, _merge_lock),
+)
 
 
 def _say(name: str, conflict: Conflicted) -> tuple[str, ...]:
@@ -144,16 +173,16 @@ def _by_lines(call: MergeCall, why: str) -> MergeReport:
     """As git merges any text. What merges so is still a conflict if it should be a pointer: two
     sides' lines make one that nobody has seen."""
     conflicts = merge_text(call.ours, call.base, call.theirs, call.labels, call.marker)
-    sides = (_read(path)[:8] for path in (call.base, call.theirs))
-    merged = not conflicts and b"dvlite: " not in (*sides, _read(call.ours)[:8])
+    sides = [_read(path, call.path)[:8] for path in (call.base, call.theirs, call.ours)]
+    merged = not conflicts and b"dvlite: " not in sides
     hint = f"edit {call.path}, then git add {call.path}"
     return MergeReport(merged, () if merged else (f"{call.path} is not merged: {why}",), hint)
 
 
-def _read(path: str) -> bytes:
-    """Little more than a pointer can have."""
+def _read(path: str, name: str) -> bytes:
+    """Little more than a file of that name can have."""
     with open(path, "rb") as stream:
-        return stream.read(4 * MAX_POINTER_BYTES)
+        return stream.read(4 * most_bytes(name))
 
 
 def _write(path: str, data: bytes) -> None:

@@ -29,9 +29,10 @@ from dvlite.gitreachable import Version, WorkTree
 from dvlite.gitrepo import GitRepo
 from dvlite.ops import discarded
 from dvlite.pipeline import lockfile
+from dvlite.pipeline.naming import is_lock, most_bytes
 from dvlite.workspace import base as base_file
 from dvlite.workspace import imported
-from dvlite.workspace.pointer import MAX_POINTER_BYTES, SUFFIX, Pointer, data_path, parse
+from dvlite.workspace.pointer import SUFFIX, Pointer, data_path, parse
 
 # Git's pattern of each kind of file that names data.
 PATTERNS = (
@@ -181,7 +182,7 @@ def _add(path: str, data: bytes, use: Use, found: Reachable) -> None:
         if _is_imported(path):
             for pointer in imported.parse(data).values():
                 found.uses.append(use._replace(pointer=pointer, path=path, where="imported"))
-        elif _is_lock(path):
+        elif is_lock(path):
             _add_outputs(path, data, use, found)
         else:
             pointer = parse(data, label)
@@ -213,14 +214,8 @@ def _is_imported(path: str) -> bool:
     return path == _IMPORTED or path.endswith("/" + _IMPORTED)
 
 
-def _is_lock(path: str) -> bool:
-    return os.path.basename(path) == lockfile.FILE
-
-
 def _most_bytes(path: str) -> int:
-    if _is_lock(path):
-        return lockfile.MAX_BYTES
-    return imported.MAX_BYTES if _is_imported(path) else MAX_POINTER_BYTES
+    return imported.MAX_BYTES if _is_imported(path) else most_bytes(path)
 
 
 # -- work trees ------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from dvlite.workspace.pointer import (
 )
 
 LOCK = lockfile.FILE
-PIPELINE = "dvlite.yaml"
+PIPELINE = "dvlite.yaml"  # as in stagefile, which costs YAML to import
 # what the names of files that name data end with
 NAMING = (SUFFIX, LOCK)
 
