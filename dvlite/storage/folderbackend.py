@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -95,10 +96,14 @@ class FolderBackend(Backend):
 
     @staticmethod
     def _read(path: str, offset: int, length: int | None) -> bytes:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # a FIFO would be waited for, for ever
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.EINVAL, "it is no file", path)
             if length is None:
-                size = os.fstat(descriptor).st_size
+                size = found.st_size
                 offset = offset if offset >= 0 else max(0, size + offset)
                 length = size - offset
             parts = []

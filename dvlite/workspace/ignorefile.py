@@ -17,7 +17,8 @@ from dvlite.workspace.entering import read_small
 
 NAME = ".dvliteignore"
 _MAX_BYTES = 1 << 20
-_STARS = re.compile(r"\*+")
+# `**` counts once where it is all between two slashes; elsewhere it is two stars, as any other.
+_STARS = re.compile(r"(?:(?<=/)|^!?)\*\*(?=/|$)|\*")
 _MOST_STARS = 4
 
 
@@ -65,7 +66,7 @@ def _load(path: str) -> Any:
         # not splitlines: a name may hold U+2028 and other ends of lines that git knows nothing of
         lines = os.fsdecode(data.removeprefix(codecs.BOM_UTF8)).split("\n")
         return GitIgnoreSpec.from_lines(_checked(line.removesuffix("\r"), path) for line in lines)
-    except ValueError as error:
+    except (ValueError, re.error) as error:  # a range like [b-a]
         raise PathError(f"{path}: {error}", "its syntax is that of .gitignore") from error
 
 

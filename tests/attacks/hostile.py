@@ -103,11 +103,10 @@ def arm(r: Repository) -> None:
 
 def surroundings(r: Repository) -> Listing:
     """Everything but the work tree, and of its `.git` what makes git run or write something."""
-    found = {
-        name: what
-        for name, what in listing(r.path.parent).items()
-        if name != "work" and not name.startswith(("work/", "store", "origin.git"))
-    }
+    found = {}
+    for one in sorted(r.path.parent.iterdir()):
+        if one.name not in (r.path.name, "store", "origin.git"):
+            found |= {f"{one.name}/{name}": what for name, what in listing(one).items()}
     for name in ("hooks", "config", "info", "HEAD"):
         inside = listing(r.path / ".git" / name)
         found |= {f"(git) {name}/{one}": what for one, what in inside.items()}
