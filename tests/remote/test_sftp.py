@@ -236,13 +236,15 @@ def test_the_main_job_works_over_ssh(
 ) -> None:
     repository.set_remote(sftp_server.url(tmp_path / "far" / "store"))
     for option, text in sftp_server.options.items():
-        repository.dvlite("config", f"remote.store.{option}", text)
+        repository.dvlite("config", "--local", f"remote.store.{option}", text)
     large = bytes(range(256)) * 4000
     repository.add_and_commit({"data/a.txt": b"first", "data/big.bin": large}, "data")
     assert "pushed to store" in repository.dvlite("push").out
     assert "everything is on store" in repository.dvlite("push").out
     repository.share()
     clone = repository.clone("clone")
+    for option, text in sftp_server.options.items():
+        clone.dvlite("config", "--local", f"remote.store.{option}", text)
     clone.dvlite("pull")
     assert clone.read("data/a.txt") == b"first"
     assert clone.read("data/big.bin") == large
