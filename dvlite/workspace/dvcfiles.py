@@ -125,7 +125,10 @@ def read_manifest(data: bytes, algorithm: Algorithm) -> dict[bytes, tuple[Foreig
     for item in items:
         if not isinstance(item, dict) or not isinstance(item.get("relpath"), str):
             raise CorruptError("the folder's manifest has an entry without a path")
-        path = item["relpath"].encode("utf-8", "surrogateescape")
+        try:
+            path = item["relpath"].encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError as error:  # half a surrogate pair
+            raise CorruptError("the folder's manifest has a path that is not Unicode") from error
         parts = path.split(b"/")
         for part in parts:
             check_name(part)

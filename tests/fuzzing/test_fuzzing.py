@@ -14,6 +14,7 @@ EXECUTIONS = 400
 # (target, input) that raised something else once.
 FOUND: tuple[tuple[str, bytes], ...] = (
     ("ignore", b"[b-a]\n"),
+    ("dvc-manifest", b'[{"md5": "d8e8fca2dc0f896fd7cb4cb0031ba249", "relpath": "\\ud800"}]'),
     ("ignore", b"a/[a-z]?*********\\0\n"),
 )
 
