@@ -135,7 +135,9 @@ def test_every_field_of_json_is_on_the_page(repository: Repository) -> None:
     see("plots", "show", "train.csv", "gone.csv", "--rev", "HEAD", "-x", "step", of=2)
     see("plots", "diff", "--targets", "train.csv", "-y", "loss", of=2)
     repository.write({"dvlite.yaml": b"stages: {a: {cmd: x, deps: [b], params: [c], outs: [d]}}\n"})
+    repository.write({"b": b"1", "params.yaml": b"c: 1\n"})
     see("stage", "list", of=2)
+    see("run", "--dry-run")
     see("dag")
     see("rm", "moved")
 

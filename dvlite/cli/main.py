@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fsck": ("fsck", "Check that all data is there and undamaged, and mend it."),
     "gc": ("gc", "Remove from the cache what nothing names and a remote has."),
     "reproduce": ("reproduce", "Restore a past commit with its data into a new folder."),
+    "run": ("run", "Run the stages of the pipeline whose inputs changed."),
     "stage": ("stage", "Define and list the stages of the pipeline."),
     "dag": ("dag", "Show the graph of the pipeline's stages."),
     "plots": ("plots", "Draw plots of data files and images, at one or several revisions."),
@@ -61,7 +62,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 _INTERRUPTED = "interrupted; nothing is lost, run the command again"
 # From Ctrl-C on: enough to name what has arrived, and to remove what is half done.
-_LEAVE_S = 1.0
+_leave_s = 1.0
 _STORAGE_ERRORS = {
     errno.ENOSPC: "free some space and run the command again",
     errno.EDQUOT: "your quota is used up; free some space and run the command again",
@@ -206,6 +207,12 @@ def _leaving_soon() -> Iterator[None]:
         os.close(writing)
 
 
+def leave_within(seconds: float) -> None:
+    """Gives a command longer to end after Ctrl-C: it has commands of the user's to stop."""
+    global _leave_s
+    _leave_s = seconds
+
+
 def _watch(reading: int) -> None:
     """Waits for Ctrl-C, and then for a second or a second Ctrl-C; the end of the pipe ends it."""
     with open(reading, "rb", buffering=0) as stream:
@@ -213,7 +220,7 @@ def _watch(reading: int) -> None:
             pass
         if not signals:
             return
-        waited, _, _ = select.select([stream], [], [], _LEAVE_S)
+        waited, _, _ = select.select([stream], [], [], _leave_s)
         if waited and not stream.read(64):
             return
     from dvlite.cli.output import stop_showing

@@ -46,13 +46,15 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class GetRequest:
-    """What to get, and where it goes: `output` is absolute. `force`: also where something is."""
+    """What to get, and where it goes: `output` is absolute. `force`: also where something is;
+    `private`: dvlite's own folder inside git's is meant."""
 
     target: Target
     output: str
     force: bool = False
     remotes: tuple[str, ...] = ()
     jobs: int = 4
+    private: bool = False
 
 
 @dataclass(slots=True)
@@ -201,8 +203,9 @@ def _check_output(project: Project, request: GetRequest) -> None:
     folder = os.path.dirname(output)
     if not os.path.isdir(folder):
         raise PathError(f"there is no folder {folder}", "make it first")
-    _refuse_private(project.repo, output)
-    _refuse_tracked(project, output)
+    if not request.private:
+        _refuse_private(project.repo, output)
+        _refuse_tracked(project, output)
     if not os.path.lexists(output):
         return
     above = os.path.realpath(output) + os.sep

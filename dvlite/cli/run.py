@@ -1,0 +1,261 @@
+"""`dvlite run`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from dvlite.cli.options import Common, common, dry_run_option, json_option
+from dvlite.cli.output import (
+    count,
+    emit_json,
+    json_path,
+    name,
+    note,
+    plain,
+    say,
+    showing,
+    warn,
+)
+from dvlite.cli.stageoutput import StageOutput
+
+if TYPE_CHECKING:
+    from dvlite.ops.runwords import RunRequest, StageResult
+    from dvlite.ops.stagestate import Reason
+    from dvlite.pipeline.stage import Stage
+
+# Stages are asked to stop, and have ten seconds for it.
+_LEAVE_S = 25.0
+_WORDS = {
+    "new": "it never ran here",
+    "always": "it is to run every time",
+    "forced": "forced",
+}
+
+
+@click.command()
+@click.argument("stages", nargs=-1, metavar="[STAGE]...")
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, 1024),
+    default=1,
+    metavar="N",
+    help="So many stages at once.",
+)
+@click.option("-f", "--force", is_flag=True, help="Run them although nothing changed.")
+@click.option("-s", "--single", is_flag=True, help="Only these stages, not what they need.")
+@click.option("--downstream", is_flag=True, help="These stages, and what needs them.")
+@click.option(
+    "-k", "--keep-going", is_flag=True, help="After a failure, run what does not need it."
+)
+@click.option("-i", "--interactive", is_flag=True, help="Ask before each stage.")
+@click.option("--keep-outputs", is_flag=True, help="Keep what a failed stage left.")
+@click.option(
+    "--no-run-cache", is_flag=True, help="Run, although it is known what would come of it."
+)
+@click.option("--accept", is_flag=True, help="Record the outputs that are there; run nothing.")
+@click.option("--env", is_flag=True, help="Also record Python, its packages and the system.")
+@dry_run_option
+@json_option
+@common
+def command(common: Common, stages: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Run the stages of the pipeline whose inputs changed.
+
+    STAGE: a stage, a matrix or an output, with all that it needs (default: all stages). What did
+    not change is skipped without being read; what ran before with the same inputs, here or in a
+    commit, is brought back without running. dvlite.lock records what came of it, and is staged.
+
+    \b
+    Examples:
+      dvlite run
+      dvlite run train --dry-run
+      dvlite run -j 4 --keep-going
+      dvlite run --force --single evaluate
+    """
+    from dvlite.cli.main import leave_within
+    from dvlite.ops.run import run
+    from dvlite.ops.runwords import RunRequest
+
+    env, interactive = options.pop("env"), options.pop("interactive")
+    run_cache = not options.pop("no_run_cache")
+    project = common.project()
+    request = RunRequest(stages, run_cache=run_cache, environment=dict(os.environ), **options)
+    leave_within(_LEAVE_S)
+    signal.signal(signal.SIGTERM, _stop)
+    talk = _Talk(common, request, interactive, as_json)
+    with showing(True) as progress:
+        results = run(project, request, talk.listener(), progress)
+    talk.output.close()
+    if env and not request.dry_run:
+        from dvlite.ops.environment import record
+
+        record(project)
+    if as_json:
+        emit_json([_to_json(result) for result in results])
+    else:
+        _sum_up(results, common.quiet)
+    _fail_if_failed(results)
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+class _Talk:
+    """Says what goes on."""
+
+    def __init__(
+        self, common: Common, request: RunRequest, interactive: bool, as_json: bool
+    ) -> None:
+        self.common, self.request, self.interactive = common, request, interactive
+        self.quiet = common.quiet or as_json
+        stream = sys.stderr if as_json else sys.stdout
+        self.output = StageOutput(stream, request.jobs > 1, common.quiet)
+
+    def listener(self) -> Any:
+        """What `run` calls."""
+        from dvlite.ops.runwords import Listener
+
+        return Listener(
+            heard=self.output.hear,
+            began=self._began,
+            over=self._over,
+            waits=lambda stage: note(
+                f"{name(stage)}: another dvlite runs it; waiting", quiet=self.quiet
+            ),
+            warns=lambda stage, text: warn(f"{name(stage)}: {plain(text)}"),
+            asks=self._ask,
+        )
+
+    def _began(self, stage: Stage, reasons: tuple[Reason, ...]) -> None:
+        if not self.quiet:
+            self.output.line(f"run        {name(stage.name)}: {_why(reasons)}")
+
+    def _over(self, result: StageResult) -> None:
+        self.output.end(result.name)
+        if self.quiet:
+            return
+        for one in result.discarded:
+            note(f"an edit of {name(one.path)} was replaced: dvlite checkout --recover {one.id}")
+        if result.what == "would run":
+            self.output.line(f"would run  {name(result.name)}: {_why(result.reasons)}")
+            if self.common.verbose or len(result.reasons) > 1:
+                for reason in result.reasons[1:]:
+                    self.output.line(f"           {_reason(reason)}")
+        elif result.what in ("restored", "accepted"):
+            self.output.line(f"{result.what:<10} {name(result.name)}: {_why(result.reasons)}")
+        elif result.what == "ran":
+            self.output.line(f"done       {name(result.name)}: {_duration(result.seconds)}")
+        elif result.what == "frozen" and self.common.verbose:
+            self.output.line(f"frozen     {name(result.name)}")
+
+    def _ask(self, stage: Stage, reasons: tuple[Reason, ...]) -> bool:
+        if not self.interactive:
+            return True
+        return click.confirm(f"run {name(stage.name)} ({_why(reasons)})?", err=True)
+
+
+def _why(reasons: tuple[Reason, ...]) -> str:
+    return _reason(reasons[0]) if reasons else ""
+
+
+def _reason(reason: Reason) -> str:
+    if reason.why in _WORDS:
+        return _WORDS[reason.why]
+    if reason.why == "parameter":
+        return f"{name(reason.name)} {_value(reason.old)} -> {_value(reason.new)}"
+    if reason.why == "command":
+        return f"its {name(reason.name) if reason.name else 'command'} changed"
+    if reason.why == "upstream":
+        return f"{name(reason.name)} would run"
+    return f"{reason.why} {name(reason.name)} {plain(str(reason.new))}"
+
+
+def _value(value: Any) -> str:
+    import json
+
+    text = plain("nothing" if value is None else json.dumps(value, ensure_ascii=False, default=str))
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def _sum_up(results: list[StageResult], quiet: bool) -> None:
+    if quiet:
+        return
+    counts: dict[str, int] = {}
+    for result in results:
+        counts[result.what] = counts.get(result.what, 0) + 1
+    if set(counts) <= {"unchanged", "frozen"}:
+        say(f"nothing to run: {count(len(results), 'stage')} up to date")
+        return
+    order = ("ran", "restored", "accepted", "would run", "unchanged", "frozen")
+    words = [f"{counts[what]} {what}" for what in order if what in counts]
+    words += [
+        f"{counts[what]} {what}" for what in ("failed", "blocked", "declined") if what in counts
+    ]
+    say(f"{count(len(results), 'stage')}: {', '.join(words)}")
+    if {"ran", "restored", "accepted"} & counts.keys():
+        note("dvlite.lock is staged: git commit")
+
+
+def _fail_if_failed(results: list[StageResult]) -> None:
+    """Raises:
+    StageError: a stage failed; the error of the first.
+    """
+    from dvlite.errors import StageError
+
+    failed = [result for result in results if result.what == "failed"]
+    declined = [result for result in results if result.what == "declined"]
+    if not failed and declined:
+        raise StageError(f"{count(len(declined), 'stage')} declined")
+    if not failed:
+        return
+    for result in failed[1:]:
+        warn(f"{name(result.name)} failed: {_failure(result)}")
+    first = failed[0]
+    hint = f"all that it wrote: {first.log}" if first.log else None
+    if first.error is not None:
+        first.error.hint = first.error.hint or hint
+        raise (
+            first.error
+            if not first.log
+            else StageError(f"{name(first.name)}: {first.error}", first.error.hint)
+        )
+    raise StageError(f"the stage {name(first.name)} failed: {_failure(first)}", hint)
+
+
+def _failure(result: StageResult) -> str:
+    if result.error is not None:
+        return str(result.error)
+    ended = f"signal {-result.code}" if result.code < 0 else f"exit code {result.code}"
+    return f"{plain(result.command)} ended with {ended}"
+
+
+def _to_json(result: StageResult) -> dict[str, Any]:
+    return {
+        "stage": result.name,
+        "what": result.what,
+        "reasons": [
+            {"why": one.why, "name": one.name, "old": one.old, "new": one.new}
+            for one in result.reasons
+        ],
+        "seconds": round(result.seconds, 3),
+        "code": result.code,
+        "command": result.command,
+        "last_lines": list(result.lines),
+        "log": result.log or None,
+        "error": str(result.error) if result.error is not None else None,
+        "discarded": [{**json_path(one.path), "id": one.id} for one in result.discarded],
+    }
