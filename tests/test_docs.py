@@ -138,6 +138,10 @@ def test_every_field_of_json_is_on_the_page(repository: Repository) -> None:
     repository.write({"b": b"1", "params.yaml": b"c: 1\n"})
     see("stage", "list", of=2)
     see("run", "--dry-run")
+    repository.write({"m.json": b'{"a": 1}'})
+    see("metrics", "show", "m.json", of=2)
+    see("metrics", "diff", "--targets", "m.json", of=2)
+    see("params", "diff", of=2)
     see("dag")
     see("rm", "moved")
 

@@ -47,6 +47,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run the stages of the pipeline whose inputs changed."),
     "stage": ("stage", "Define and list the stages of the pipeline."),
     "dag": ("dag", "Show the graph of the pipeline's stages."),
+    "params": ("params", "Compare parameters between revisions."),
+    "metrics": ("metrics", "Show and compare metrics of revisions."),
     "plots": ("plots", "Draw plots of data files and images, at one or several revisions."),
     "import-dvc": ("importdvc", "Take over what DVC tracks: data, remotes, and old versions."),
     "import-lfs": ("importlfs", "Take over files that git-lfs keeps, and old versions."),

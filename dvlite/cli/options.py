@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from dvlite.ops.content import Source
     from dvlite.ops.roots import Selection
     from dvlite.project import Project
 
@@ -110,6 +111,28 @@ def revisions_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def fetch_options(command: F) -> F:
+    """Adds --fetch, -r and -j, for commands that read content at revisions."""
+    remote = click.option(
+        "-r",
+        "--remote",
+        "remotes",
+        multiple=True,
+        metavar="NAME",
+        help="Where from; repeatable, asked in this order (default: the default remote).",
+    )
+    fetch = click.option("--fetch", is_flag=True, help="Fetch what the cache lacks.")
+    return fetch(remote(jobs_option(command)))
+
+
+def source_of(project: Project, options: dict[str, Any]) -> Source:
+    """What --fetch, -r and -j say; a remote that is named is meant to be asked."""
+    from dvlite.ops.content import Source
+
+    fetch = options["fetch"] or bool(options["remotes"])
+    return Source(fetch, options["remotes"], jobs_of(project, options["jobs"]))
 
 
 def selection(

@@ -12,17 +12,17 @@ from dvlite._version import VERSION
 from dvlite.cli.options import (
     Common,
     common,
-    jobs_of,
-    jobs_option,
+    fetch_options,
     json_option,
     paths_argument,
     revisions_options,
     selection,
+    source_of,
 )
 from dvlite.cli.output import count, emit_json, json_path, name, say, size, transferring, warn
 
 if TYPE_CHECKING:
-    from dvlite.ops.content import Source, View
+    from dvlite.ops.content import View
     from dvlite.ops.plots import PlotsResult
     from dvlite.project import Project
 
@@ -53,18 +53,6 @@ _OUTPUT = (
     click.option("--png", is_flag=True, help="Also each chart as a PNG file (dvlite[png])."),
     click.option("--open", "open_it", is_flag=True, help="Open the page in the browser."),
 )
-_FETCH = (
-    click.option("--fetch", is_flag=True, help="Fetch what the cache lacks."),
-    click.option(
-        "-r",
-        "--remote",
-        "remotes",
-        multiple=True,
-        metavar="NAME",
-        help="Where from; repeatable, asked in this order (default: the default remote).",
-    ),
-    jobs_option,
-)
 
 
 def _with(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[F], F]:
@@ -74,9 +62,6 @@ def _with(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[F], F]:
         return command
 
     return decorate
-
-
-fetch_options = _with(_FETCH)
 
 
 @click.group()
@@ -96,7 +81,8 @@ def command() -> None:
 @command.command("show")
 @paths_argument
 @revisions_options
-@_with(_OPTIONS, _OUTPUT, _FETCH)
+@_with(_OPTIONS, _OUTPUT)
+@fetch_options
 @json_option
 @common
 def show_command(common: Common, paths: tuple[str, ...], **options: Any) -> None:
@@ -127,7 +113,8 @@ def show_command(common: Common, paths: tuple[str, ...], **options: Any) -> None
     metavar="PATH",
     help="A data file, image or folder to draw; repeatable.",
 )
-@_with(_OPTIONS, _OUTPUT, _FETCH)
+@_with(_OPTIONS, _OUTPUT)
+@fetch_options
 @json_option
 @common
 def diff_command(
@@ -148,14 +135,6 @@ def diff_command(
 
     project = common.project()
     _run(common, project, tuple(compared_views(project, revisions)), targets, options)
-
-
-def source_of(project: Project, options: dict[str, Any]) -> Source:
-    """What --fetch, -r and -j say."""
-    from dvlite.ops.content import Source
-
-    fetch = options["fetch"] or bool(options["remotes"])
-    return Source(fetch, options["remotes"], jobs_of(project, options["jobs"]))
 
 
 def _run(

@@ -123,6 +123,7 @@ class Reader:
         return Named(cover[0], self.pointers.found[cover[0]], cover[1], name)
 
     def _read_workspace(self, path: str) -> bytes | None:
+        _check_path(path)
         absolute = self.project.absolute(path)
         try:
             found = os.stat(absolute)
@@ -220,6 +221,15 @@ def _fetch(
     named = [one for path, at in lacking if (one := every[at].named(path)) is not None]
     request = FetchRequest(remotes=source.remotes, jobs=source.jobs)
     fetch_named(every[0].project, named, request, progress)
+
+
+def _check_path(path: str) -> None:
+    """`dvlite.yaml` is somebody's: what it names lies in the project, and not in git's folder."""
+    parts = path.split("/")
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        raise PathError(f"{path!r} is no path of the project")
+    if any(part.lower() in (".git", "git~1") for part in parts):
+        raise PathError(f"{path} is inside git's own folder")
 
 
 def _check_inside(project: Project, path: str) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from dvlite.atomic import publish
-from dvlite.errors import ConflictError, CorruptError, PathError
+from dvlite.errors import ConflictError, CorruptError, DvliteError, PathError
 from dvlite.ops.content import MAX_FILES, Reader, Source, View, read_all, readers
+from dvlite.pipeline.stage import OutKind, Pipeline
+from dvlite.pipeline.stagefile import FILE, load
 from dvlite.plots import images
 from dvlite.plots.options import TEMPLATES, apply_template, parse_options
 from dvlite.plots.page import MAX_TEMPLATE_BYTES, Page, render, standalone
@@ -60,9 +62,11 @@ def plots(project: Project, request: PlotsRequest, progress: Progress = silent) 
     """
     every = readers(project, request.views, MAX_DATA_BYTES)
     lost: list[tuple[str, str, str]] = []
-    chosen = _of_targets(every, request)
+    chosen = _of_targets(every, request) if request.targets else _declared(every, request, lost)
     if not chosen:
-        raise PathError("no plots are named", "name files: dvlite plots show train.csv")
+        raise PathError(
+            "dvlite.yaml declares no plots", "declare some, or name files: dvlite plots show a.csv"
+        )
     wanted = dict.fromkeys(path for plot in chosen for path in plot.files)
     asked = dict.fromkeys(range(len(every)), wanted)
     contents = read_all(every, asked, request.source, progress)
@@ -80,6 +84,47 @@ def _of_targets(every: Sequence[Reader], request: PlotsRequest) -> list[Plot]:
             options = with_template(every[-1], dict(request.options), path)
             found.append(Plot(path, path, parse_options(options, path)))
     return found
+
+
+def _declared(
+    every: Sequence[Reader], request: PlotsRequest, lost: list[tuple[str, str, str]]
+) -> list[Plot]:
+    """What the pipelines of the revisions declare, that of the last one first."""
+    found: dict[str, Plot] = {}
+    for reader in reversed(every):
+        try:
+            pipeline = load(reader.read_small)
+        except DvliteError as error:
+            lost.append((reader.view.name, FILE, str(error)))
+            continue
+        for name, path, own in _specs(pipeline):
+            if name in found:
+                continue
+            several = not path
+            for file in [""] if several else _files_of(every, path):
+                label = name if several or file == path else file
+                options = with_template(reader, {**own, **request.options}, file or name)
+                found.setdefault(label, Plot(label, file, parse_options(options, file)))
+    return list(found.values())
+
+
+def _specs(pipeline: Pipeline) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Name, data file and options of each plot; plots of several files have no single one."""
+    for stage in pipeline.stages.values():
+        for out in stage.outs:
+            if out.kind is OutKind.PLOT:
+                yield out.path, out.path, dict(out.options)
+    for plot in pipeline.plots:
+        yield plot.name, plot.path, dict(plot.options)
+
+
+def _files_of(every: Sequence[Reader], path: str) -> list[str]:
+    """The file that is declared, or the plots in the folder that it is."""
+    inside = {one for reader in every for one in reader.below(path) if one != path}
+    drawn = sorted(one for one in inside if is_data(one) or images.is_image(one))
+    if len(drawn) > MAX_FILES:
+        raise PathError(f"{path} holds more than {MAX_FILES:,} plots", "name some of them")
+    return drawn or [path]
 
 
 def _files(every: Sequence[Reader], target: str) -> list[str]:

@@ -127,7 +127,7 @@ def test_what_cannot_be_is_refused_with_a_way_out(repository: Repository) -> Non
     (repository.path / "away.html").symlink_to(repository.path.parent / "elsewhere.html")
     for words, code, says in (
         (["code.py"], 4, "code.py cannot be drawn"),
-        ([], 4, "no plots are named"),
+        ([], 4, "declares no plots"),
         (["../in_git.csv"], 4, "outside the project"),
         (["in_git.csv", "-t", "nope"], 4, "no plot template nope"),
         (["in_git.csv", "-t", "./bad.yaml"], 8, "is no template"),
