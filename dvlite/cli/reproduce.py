@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("revision", metavar="REV")
-@click.argument("paths", nargs=-1, type=click.Path(), metavar="[PATH]...")
+@click.argument("paths", nargs=-1, type=click.Path(), metavar="[PATH|STAGE]...")
 @click.option("-o", "--output", metavar="DIR", help="The new folder (default: ../REPO-HASH).")
 @click.option(
     "-r",
@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Where from; repeatable, asked in this order (default: the default remote).",
 )
+@click.option(
+    "--rerun",
+    is_flag=True,
+    help="Run the pipeline there from scratch, and compare what comes of it.",
+)
+@click.option("--env", is_flag=True, help="Compare Python, packages and system with then.")
 @jobs_option
 @json_option
 @common
@@ -46,6 +52,8 @@ def command(
     paths: tuple[str, ...],
     output: str | None,
     remotes: tuple[str, ...],
+    rerun: bool,
+    env: bool,
     jobs: int | None,
     as_json: bool,
 ) -> None:
@@ -54,28 +62,43 @@ def command(
     Code, parameters, data and models as they were then, every file verified. Your workspace
     stays as it is. The folder is a git work tree; git worktree remove DIR takes it away.
 
+    With --rerun: then the pipeline (or the STAGEs) runs there from scratch, with the inputs of that
+    commit, and each output is compared with what the commit recorded; exit code 1 if any differs.
+
     \b
     Examples:
       dvlite reproduce v1.0
       dvlite reproduce HEAD~3 model.pt -o /tmp/old
+      dvlite reproduce v1.0 --rerun --env
+      dvlite reproduce v1.0 --rerun evaluate
     """
     from dvlite.ops.reproduce import ReproduceRequest, reproduce
 
     project = common.project()
     request = ReproduceRequest(
         revision,
-        common.paths(project, paths),
+        () if rerun else common.paths(project, paths),
         os.path.abspath(common.resolve(output)) if output else None,
         remotes,
         jobs_of(project, jobs),
     )
     with transferring(common.quiet, common.verbose) as progress:
         result = reproduce(project, request, progress)
-    if as_json:
-        emit_json(_to_json(result))
-    elif not common.quiet:
+    if not as_json and not common.quiet:
         _show(result)
+    told: dict[str, Any] = {}
+    if rerun or env:
+        from dvlite.cli.rerun import compare_environment, run_again
+
+        if env:
+            told |= compare_environment(common, project, result, as_json)
+        if rerun and not result.checked_out.missing:
+            told |= run_again(common, project, result, (paths, jobs or 1, as_json))
+    if as_json:
+        emit_json({**_to_json(result), **told})
     _fail_if_incomplete(result)
+    if told.get("same") is False or told.get("environment"):
+        raise click.exceptions.Exit(1)
 
 
 def _show(result: ReproduceResult) -> None:

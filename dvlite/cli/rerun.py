@@ -1,0 +1,131 @@
+"""What `dvlite reproduce` says of `--rerun` and `--env`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from dvlite.cli.options import Common
+from dvlite.cli.output import count, json_path, name, note, plain, say, showing, size, table
+
+if TYPE_CHECKING:
+    from dvlite.ops.reproduce import ReproduceResult
+    from dvlite.ops.rerun import Compared, RerunResult
+    from dvlite.project import Project
+
+# As for `dvlite run`: commands have ten seconds to stop.
+_LEAVE_S = 25.0
+
+
+def compare_environment(
+    common: Common, project: Project, result: ReproduceResult, as_json: bool
+) -> dict[str, Any]:
+    """Says what is not as it was."""
+    from dvlite.ops.environment import compare, look, recorded_at
+
+    then = recorded_at(project, result.commit.hash)
+    if then is None:
+        note("that commit does not say what it ran in: dvlite run --env records it")
+        return {"environment": None}
+    found = compare(then, look(project))
+    if not as_json and not common.quiet:
+        if not found:
+            say("the environment is as it was")
+        else:
+            say(f"{count(len(found), 'difference')} of the environment, then and now:")
+            rows = [
+                [name(one.what), plain(one.then) or "-", plain(one.now) or "-"] for one in found
+            ]
+            table(rows, indent="  ")
+    return {"environment": [one._asdict() for one in found]}
+
+
+def run_again(
+    common: Common,
+    project: Project,
+    result: ReproduceResult,
+    words: tuple[tuple[str, ...], int, bool],
+) -> dict[str, Any]:
+    """Runs the pipeline, and says what came of it."""
+    from dvlite.cli.main import leave_within
+    from dvlite.cli.stageoutput import StageOutput
+    from dvlite.ops.rerun import RerunRequest, rerun
+    from dvlite.ops.runwords import Listener
+
+    stages, jobs, as_json = words
+    output = StageOutput(sys.stderr if as_json else sys.stdout, jobs > 1, common.quiet)
+    quiet = common.quiet or as_json
+    listener = Listener(
+        heard=output.hear,
+        began=lambda stage, _: None if quiet else output.line(f"run        {name(stage.name)}"),
+        over=lambda one: output.end(one.name),
+    )
+    leave_within(_LEAVE_S)
+    signal.signal(signal.SIGTERM, _stop)
+    request = RerunRequest(stages, jobs, dict(os.environ))
+    with showing(True) as progress:
+        found = rerun(project, result, request, listener, progress)
+    output.close()
+    if not quiet:
+        _show(found)
+    return _to_json(found)
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _show(found: RerunResult) -> None:
+    for stage in found.stages:
+        if stage.what == "failed":
+            ended = f"{plain(stage.command)} ended with {stage.code}"
+            say(f"failed     {name(stage.name)}: {stage.error or ended}")
+    for one in found.outputs:
+        say(f"{one.what:<10} {name(one.path)}{_how(one)}")
+    differ = sum(one.what != "identical" for one in found.outputs)
+    same = "all outputs are identical to what the commit recorded"
+    say(f"{count(differ, 'output')} not as recorded" if differ else same)
+
+
+def _how(one: Compared) -> str:
+    if one.what != "different" or one.old_size is None or one.size is None:
+        return ""
+    sizes = (
+        size(one.size) if one.size == one.old_size else f"{size(one.old_size)} -> {size(one.size)}"
+    )
+    apart, words = one.difference, []
+    if apart.total:
+        words.append(f"{apart.changed:,} of {count(apart.total, 'value')} differ")
+    if apart.largest is not None:
+        where = f" at {name(apart.where)}" if apart.where else ""
+        words.append(f"by at most {apart.largest:.6g}{where}")
+    if apart.text:
+        words.append(plain(apart.text))
+    return f"  {sizes}" + (f": {', '.join(words)}" if words else "")
+
+
+def _to_json(found: RerunResult) -> dict[str, Any]:
+    return {
+        "same": found.is_same,
+        "stages": [
+            {"stage": one.name, "what": one.what, "seconds": round(one.seconds, 3)}
+            for one in found.stages
+        ],
+        "outputs": [
+            {
+                **json_path(one.path),
+                "stage": one.stage,
+                "what": one.what,
+                "old_size": one.old_size,
+                "size": one.size,
+                "changed_values": one.difference.changed,
+                "values": one.difference.total,
+                "largest_difference": one.difference.largest,
+                "at": one.difference.where,
+                "note": one.difference.text,
+            }
+            for one in found.outputs
+        ],
+    }
