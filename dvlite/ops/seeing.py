@@ -18,7 +18,7 @@ from dvlite.project import Project
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.tree import Entry, Kind, store_folder
 from dvlite.storage.treewalk import find
-from dvlite.workspace.fileindex import FileIndex, FileStat, load
+from dvlite.workspace.fileindex import FileIndex, FileStat, file_stat, load
 from dvlite.workspace.ignorefile import NAME as IGNORE_FILE
 from dvlite.workspace.ignorefile import Ignore, rules_above
 from dvlite.workspace.pointer import SUFFIX, Pointer, PointerKind, covering
@@ -140,7 +140,7 @@ class Seer:
         return None if entry is None else _of_entry(entry, False)
 
     def _file(self, path: str, found: os.stat_result) -> Seen | None:
-        numbers = _numbers(found)
+        numbers = file_stat(found)
         executable = bool(found.st_mode & stat.S_IXUSR)
         oid = self._index.get(path, numbers)
         if oid is None and path in self.pointers and not os.path.islink(self._absolute(path)):
@@ -150,7 +150,7 @@ class Seer:
         if oid is None:
             descriptor = os.open(self._absolute(path), os.O_RDONLY | os.O_CLOEXEC)
             try:
-                numbers = _numbers(os.fstat(descriptor))
+                numbers = file_stat(os.fstat(descriptor))
                 oid = _hash(descriptor, numbers[1])
             finally:
                 os.close(descriptor)
@@ -226,10 +226,6 @@ def _entry(name: bytes, seen: Seen) -> Entry:
     if seen.kind == "tree":
         return Entry(name, Kind.TREE, seen.oid, seen.size, seen.files)
     return Entry(name, Kind.EXEC if seen.executable else Kind.FILE, seen.oid, seen.size)
-
-
-def _numbers(found: os.stat_result) -> FileStat:
-    return found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def _drop(oid: bytes, data: bytes) -> None:

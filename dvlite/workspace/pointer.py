@@ -122,15 +122,17 @@ def check_trackable(path: str) -> None:
         raise PathError(
             f"{path} is a pointer (its name ends with .dvl)", "pointers belong to git: git add"
         )
-    if len(os.fsencode(name)) > MAX_TRACKED_BYTES:
+    encoded = os.fsencode(path)
+    if len(encoded) > MAX_TRACKED_BYTES and len(os.fsencode(name)) > MAX_TRACKED_BYTES:
         raise PathError(
             f"the name {name[:40]}… has {len(os.fsencode(name))} bytes; on its own a tracked name "
             f"has at most {MAX_TRACKED_BYTES}, so that .dvl fits behind it",
             "put it into a folder and add the folder",
         )
+    if MAY_BE_RESERVED.search(encoded) is None:
+        return
     for part in path.split("/"):
-        name_bytes = os.fsencode(part)
-        if MAY_BE_RESERVED.search(name_bytes) and is_reserved(name_bytes):
+        if is_reserved(os.fsencode(part)):
             raise PathError(f"{path} is inside {part}, which belongs to git or dvlite")
 
 
