@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bench import histories
+from bench import histories, pipelines
 from bench.measure import evict, newly_stored
 from bench.rounds import (
     Contest,
@@ -221,6 +221,7 @@ CONTESTS: dict[str, Contest] = {
     "table": Contest(table, "table"),
     "labels": Contest(labels, "labels"),
     "tensors": Contest(tensors, "tensors"),
+    "stages": Contest(pipelines.run_unchanged, "stages", rounds=2),
     "million": Contest(million, "million", rounds=1, dvc_every=0, usual=False),
     "versions": Contest(versions, "versions", rounds=1, dvc_every=0, usual=False),
     "checkpoints": Contest(checkpoints, "checkpoints", rounds=1, dvc_every=0, usual=False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.results import Results, Step
-from bench.steps import EVERYTHING, LAST, PULL_CHANGED, STORED
+from bench.steps import EVERYTHING, LAST, PULL_CHANGED, STORED, UNCHANGED
 
 MB = 1_000_000
 # For any single file, and for the fixed part of a folder; a folder may add the second per file.
@@ -138,6 +138,7 @@ GOALS = (
     Goal("big", "checkout, nothing in memory", "DVC", 1),
     Goal("table", "add version 2", "DVC", 2),
     Goal("table", "push version 2", "DVC", 1.5),
+    Goal("stages", UNCHANGED, "DVC", 10),
     Goal("million", "status", "find", 3),
 )
 SIZE_GOALS = (

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import histories, workloads
+from bench import histories, pipelines, workloads
 
 WORKLOADS: dict[str, Callable[[Path, float], None]] = {
     "small": workloads.small,
@@ -14,6 +14,7 @@ WORKLOADS: dict[str, Callable[[Path, float], None]] = {
     "table": workloads.table,
     "labels": workloads.labels,
     "tensors": workloads.tensors,
+    "stages": pipelines.stages,
     "million": workloads.million,
     "versions": histories.versions,
     "checkpoints": histories.checkpoints,

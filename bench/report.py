@@ -31,6 +31,7 @@ TITLES = {
     "table": "table: 870 MB of CSV; version 2 has 100 rows inserted and 50 cells changed",
     "labels": "labels: 20,000 files of JSON and label text",
     "tensors": "tensors: 256 MB of float16 weights; in version 2 every value moved a little",
+    "stages": "stages: a pipeline of 1,000 stages that read 100 small files each, all up to date",
     "million": "million: 1,000,000 tiny files in 1,000 folders, dvlite alone",
     "versions": "versions: 50 versions of a CSV table that grows from 500 MB, in each 0.2 % of rows"
     " appended and 100 cells corrected; DVC's bytes are computed",

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from dvlite.errors import ProjectError
-from dvlite.gitrepo import GitRepo, PointerChange
+from dvlite.githistory import PointerChange
+from dvlite.gitrepo import GitRepo
 
 # pointers, and lockfiles, which name the outputs of stages
 _LOCK = "dvlite.lock"

@@ -1,9 +1,8 @@
-"""The git repository: the only place that starts git or uses GitPython.
+"""The git repository: what dvlite asks git of one, and changes there.
 
-Owns how git is called: with the caller's repository-local environment scrubbed (a hook of one
-worktree must not redirect commands for another), messages in English, literal path
-specifications, and revisions that can never be taken for options. Paths are `str` from
-`os.fsdecode`, relative to the top of the work tree, with `/`.
+Owns the commands: literal path specifications, revisions that can never be taken for options, and
+git's locks, of which a kill leaves none. Paths are `str` from `os.fsdecode`, relative to the top of
+the work tree, with `/`.
 """
 
 from __future__ import annotations
@@ -15,58 +14,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from dvlite.atomic import end_exchange, exchange
-from dvlite.errors import (
-    DvliteError,
-    LockError,
-    MissingError,
-    PathError,
-    ProjectError,
-    StorageError,
-)
+from dvlite.errors import LockError, MissingError, ProjectError
+from dvlite.gitcall import discovery_error, error_of, scrubbed, start
 
-# `git rev-parse --local-env-vars` without the ones that carry the user's own `-c` options.
-_LOCAL_VARIABLES = (
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_CONFIG",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_IMPLICIT_WORK_TREE",
-    "GIT_GRAFT_FILE",
-    "GIT_NO_REPLACE_OBJECTS",
-    "GIT_REPLACE_REF_BASE",
-    "GIT_PREFIX",
-    "GIT_SHALLOW_FILE",
-    "GIT_COMMON_DIR",
-    "GIT_INTERNAL_SUPER_PREFIX",
-    "GIT_NAMESPACE",
-    "GIT_CEILING_DIRECTORIES",
-)
-# What git says when the disk refuses, and what to do.
-_STORAGE = {
-    "No space left on device": "free some space and run the command again",
-    "Disk quota exceeded": "your quota is used up; free some space and run the command again",
-    "Input/output error": "the disk reports an error; check it before going on",
-    "Read-only file system": "the file system is read-only",
-    # git does not say why
-    "ailed to write new configuration file": "is the disk full? free some space",
-    "index.lock": "is the disk full? free some space and run the command again",
-    "nable to write new index file": "is the disk full? free some space and run the command again",
-    "nable to write new_index file": "is the disk full? free some space and run the command again",
-}
 # Arguments of one process are limited to 2 MB on Linux and 1 MB on macOS.
 _PATHS_A_CALL = 200
 # A pointer is some 150 bytes; whatever is larger than this is not one, and is not read.
 MAX_BLOB_BYTES = 64 << 10
-
-
-class PointerChange(NamedTuple):
-    """A commit gave a pointer file another content; None: it was not there, or is gone."""
-
-    commit: str
-    path: str
-    old: str | None
-    new: str | None
 
 
 class Commit(NamedTuple):
@@ -95,7 +49,7 @@ class GitRepo:
             ProjectError: none, a bare one, or git is missing or refuses it.
         """
         words = ("--is-bare-repository", "--absolute-git-dir", "--git-common-dir")
-        done = _start(["git", "-C", folder, "rev-parse", *words, "--show-toplevel"], None)
+        done = start(["git", "-C", folder, "rev-parse", *words, "--show-toplevel"], None)
         lines = os.fsdecode(done.stdout).split("\n")
         if lines[0] == "true":
             raise ProjectError(
@@ -103,7 +57,7 @@ class GitRepo:
                 "clone it, and work in the clone",
             )
         if done.returncode:
-            raise _discovery_error(folder, os.fsdecode(done.stderr))
+            raise discovery_error(folder, os.fsdecode(done.stderr))
         if len(lines) != 5:  # a folder's name holds a newline: ask one by one
             git_dir, common, top = (
                 _ask_path(folder, word) for word in (*words[1:], "--show-toplevel")
@@ -125,7 +79,7 @@ class GitRepo:
             "--others",
             "--exclude-standard",
             "--",
-            _below(folder, suffix),
+            below(folder, suffix),
         )
         return sorted({path for path in _split(listed) if path.endswith(suffix)})
 
@@ -144,7 +98,7 @@ class GitRepo:
             return set()
         done = self._start(["check-ignore", "-z", "--stdin", "--no-index"], text)
         if done.returncode > 1:
-            raise _error(done)
+            raise error_of(done)
         return {path[2:] for path in _split(done.stdout)}
 
     def stage(self, paths: Sequence[str]) -> None:
@@ -184,9 +138,9 @@ class GitRepo:
         self, commands: list[list[str]], stdin: bytes | None, environment: dict[str, str]
     ) -> None:
         for words in commands:
-            done = _start(self._command(words), stdin, environment)
+            done = start(self._command(words), stdin, environment)
             if done.returncode:
-                raise _error(done)
+                raise error_of(done)
 
     def _exchange(self, path: str, change: Callable[[str], None]) -> None:
         try:
@@ -200,7 +154,7 @@ class GitRepo:
     def unmerged(self, suffix: str, folder: str = "") -> dict[str, dict[int, str]]:
         """The conflicts of a merge: path -> {1: base, 2: ours, 3: theirs}, as blobs."""
         found: dict[str, dict[int, str]] = {}
-        words = ["ls-files", "-z", "--unmerged", "--full-name", "--", _below(folder, suffix)]
+        words = ["ls-files", "-z", "--unmerged", "--full-name", "--", below(folder, suffix)]
         for line in _split(self._run(*words)):
             entry, _, path = line.partition("\t")
             _, blob, stage = entry.split(" ")
@@ -311,35 +265,6 @@ class GitRepo:
                 elif len(head) == 3:
                     _read_capped(process.stdout, int(head[2]), 0)
 
-    def pointer_changes(
-        self,
-        tips: Sequence[str],
-        known: Sequence[str],
-        suffix: str | tuple[str, ...],
-        folder: str = "",
-    ) -> Iterator[PointerChange]:
-        """What each commit reachable from `tips` and not from `known` did to files with `suffix`.
-
-        Newest commits first; a merge is compared with each of its parents.
-        """
-        if not tips:
-            return
-        revisions = "".join(f"{tip}\n" for tip in tips) + "".join(f"^{one}\n" for one in known)
-        commits = self._run("rev-list", "--stdin", stdin=revisions.encode())
-        words = ["diff-tree", "--stdin", "-r", "-m", "--root", "--no-renames", "--raw", "-z"]
-        suffixes = (suffix,) if isinstance(suffix, str) else suffix
-        below = (_below(folder, one) for one in suffixes)
-        out = self._run(*words, "--", *below, stdin=commits)
-        commit = ""
-        fields = iter(out.split(b"\0"))
-        for field in fields:
-            if field.startswith(b":"):
-                _, _, old, new, _ = field.decode("ascii").split(" ")
-                path = os.fsdecode(next(fields))
-                yield PointerChange(commit, path, _blob(old), _blob(new))
-            elif field:
-                commit = field.decode("ascii").split()[0]
-
     # -- work trees --------------------------------------------------------------------------------
 
     def add_worktree(self, folder: str, commit: str) -> None:
@@ -347,12 +272,12 @@ class GitRepo:
         words = ["-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "--detach"]
         # git-lfs would ask its server for content, which is ours to bring
         environment = {**self._environment(), "GIT_LFS_SKIP_SMUDGE": "1"}
-        done = _start(self._command([*words, "--", folder, commit]), None, environment)
+        done = start(self._command([*words, "--", folder, commit]), None, environment)
         if done.returncode and self._is_unfinished(folder):
             again = [*words, "--force", "--force", "--", folder, commit]
-            done = _start(self._command(again), None, environment)
+            done = start(self._command(again), None, environment)
         if done.returncode:
-            raise _error(done)
+            raise error_of(done)
 
     def _is_unfinished(self, folder: str) -> bool:
         """Whether git was killed as it made this work tree: until it has, the lock says so."""
@@ -405,18 +330,18 @@ class GitRepo:
     def _run(self, *words: str, stdin: bytes | None = None) -> bytes:
         done = self._start(list(words), stdin)
         if done.returncode:
-            raise _error(done)
+            raise error_of(done)
         return done.stdout
 
     def _start(self, words: list[str], stdin: bytes | None) -> subprocess.CompletedProcess[bytes]:
-        return _start(self._command(words), stdin, self._environment())
+        return start(self._command(words), stdin, self._environment())
 
     def _command(self, words: list[str]) -> list[str]:
         return ["git", "-C", self.top, *words]
 
     def _environment(self) -> dict[str, str]:
         """In a pre-commit hook git names a temporary index, which counts only in its own tree."""
-        environment = _scrubbed()
+        environment = scrubbed()
         index = os.environ.get("GIT_INDEX_FILE")
         if index and os.path.join(self.top, index).startswith(self.git_dir + os.sep):
             environment["GIT_INDEX_FILE"] = index
@@ -427,106 +352,11 @@ def _draft(path: str) -> str:
     return os.path.join(os.path.dirname(path), "dvlite", "git-" + os.path.basename(path))
 
 
-def merge_text(ours: str, base: str, theirs: str, labels: Sequence[str], marker: int) -> int:
-    """Merges files line by line into `ours`, as git itself does; the number of conflicts, or
-    something negative or above 127 where they are no text."""
-    names = [word for label in (labels[0], "base", labels[1]) for word in ("-L", label)]
-    words = ["git", "merge-file", "-q", f"--marker-size={marker}", *names, "--", ours, base, theirs]
-    return _start(words, None).returncode
-
-
-def diff_text(old: str, new: str) -> list[str]:
-    """How two files differ line by line, as git shows it, without the names."""
-    words = ["git", "diff", "--no-index", "--no-ext-diff", "--no-textconv", "--no-color"]
-    done = _start([*words, "--", old, new], None)
-    lines = done.stdout.decode("utf-8", "replace").split("\n")
-    first = next((at for at, line in enumerate(lines) if line[:2] in ("@@", "Bi")), len(lines))
-    return lines[first:-1]
-
-
-def colours_diff(folder: str) -> bool:
-    """Whether git would colour differences in a terminal."""
-    words = ["git", "-C", folder, "config", "--get-colorbool", "color.diff", "true"]
-    return _start(words, None).stdout.strip() == b"true"
-
-
-def git_version() -> tuple[int, ...]:
-    """The version of the installed git.
-
-    Raises:
-        ProjectError: git is missing.
-    """
-    text = _start(["git", "version"], None).stdout.decode("ascii", "replace").split()
-    numbers = text[2].split(".") if len(text) > 2 else []
-    return tuple(int(number) for number in numbers if number.isdigit())
-
-
-def _start(
-    command: list[str], stdin: bytes | None, environment: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[bytes]:
-    try:
-        return subprocess.run(
-            command, input=stdin or b"", capture_output=True, env=environment or _scrubbed()
-        )
-    except FileNotFoundError as error:
-        raise ProjectError("git was not found", "install git 2.25 or newer") from error
-
-
-def _scrubbed() -> dict[str, str]:
-    kept = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in _LOCAL_VARIABLES and key != "GIT_INDEX_FILE"
-    }
-    return {**kept, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_LITERAL_PATHSPECS": "0"}
-
-
-def _discovery_error(folder: str, message: str) -> DvliteError:
-    if not os.path.isdir(folder):
-        return PathError(f"there is no folder {folder}")
-    if "dubious ownership" in message:
-        return ProjectError(
-            f"git refuses the repository around {folder}: it belongs to somebody else",
-            f"if you trust it: git config --global --add safe.directory {folder}",
-        )
-    if "not a git repository" in message:
-        return ProjectError(f"{folder} is not in a git repository", "make it one: git init")
-    if "work tree" in message:
-        return ProjectError(f"{folder} is inside git's own folder", "go to the work tree")
-    return ProjectError(f"git does not accept {folder}: {_first_line(message)}")
-
-
-def _error(done: subprocess.CompletedProcess[bytes]) -> DvliteError:
-    message = os.fsdecode(done.stderr)
-    if "index.lock" in message and "File exists" in message:
-        return ProjectError(
-            "another git process holds git's index (index.lock)",
-            "wait for it; if none runs, git says which file to remove: run `git status`",
-        )
-    verb = next((word for word in done.args[3:] if not word.startswith(("-", "core."))), "")
-    for text, hint in _STORAGE.items():
-        if text in message:
-            return StorageError(f"git {verb} failed: {_first_line(message)}", hint)
-    if "ignored by one of your .gitignore" in message:
-        names = [line for line in message.splitlines() if line.endswith(".dvl")]
-        return PathError(
-            f"git ignores the pointer {', '.join(names) or 'file'}",
-            "take its pattern out of .gitignore, so that the pointer can be committed",
-        )
-    return ProjectError(f"git {verb} failed: {_first_line(message)}")
-
-
-def _first_line(message: str) -> str:
-    lines = [line for line in message.strip().splitlines() if line] or ["no reason given"]
-    line = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[0])
-    return line.removeprefix("fatal: ").removeprefix("error: ")
-
-
 def _ask_path(folder: str, word: str) -> str:
-    return os.fsdecode(_start(["git", "-C", folder, "rev-parse", word], None).stdout)[:-1]
+    return os.fsdecode(start(["git", "-C", folder, "rev-parse", word], None).stdout)[:-1]
 
 
-def _below(folder: str, suffix: str) -> str:
+def below(folder: str, suffix: str) -> str:
     """The path specification of files with `suffix` at any depth below `folder`."""
     escaped = "".join("\\" + char if char in "\\*?[" else char for char in folder)
     return f":(top,glob){escaped + '/' if escaped else ''}**/*{suffix}"
@@ -537,12 +367,8 @@ def _split(output: bytes) -> list[str]:
 
 
 def _batches(paths: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(paths), _PATHS_A_CALL):
-        yield paths[start : start + _PATHS_A_CALL]
-
-
-def _blob(text: str) -> str | None:
-    return None if not text.strip("0") else text
+    for at in range(0, len(paths), _PATHS_A_CALL):
+        yield paths[at : at + _PATHS_A_CALL]
 
 
 def _read_capped(stream: object, size: int, most: int) -> bytes:

@@ -125,7 +125,7 @@ def _is_coloured(common: Common) -> bool:
         return False
     if not sys.stdout.isatty() and os.environ.get("GIT_PAGER_IN_USE") != "true":
         return False
-    from dvlite.gitrepo import colours_diff
+    from dvlite.gitcall import colours_diff
 
     return colours_diff(common.directory)
 

@@ -26,7 +26,7 @@ def command(common: Common, as_json: bool) -> None:
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as version_of
 
-    from dvlite.gitrepo import git_version
+    from dvlite.gitcall import git_version
 
     found = {
         "dvlite": VERSION,

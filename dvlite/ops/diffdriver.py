@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dvlite.errors import ConflictError, CorruptError, DvliteError, MissingError
-from dvlite.gitrepo import diff_text
+from dvlite.gittext import diff_text
 from dvlite.ops.looking import entry_of
 from dvlite.ops.mergedriver import open_cache
 from dvlite.ops.tables import (

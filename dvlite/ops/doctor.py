@@ -19,7 +19,7 @@ from typing import Literal
 
 from dvlite.atomic import temporary_name
 from dvlite.errors import DvliteError
-from dvlite.gitrepo import git_version
+from dvlite.gitcall import git_version
 from dvlite.ops.install import states
 from dvlite.ops.remotes import open_named
 from dvlite.ops.stepping import scratch_folder

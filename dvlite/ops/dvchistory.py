@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dvlite.errors import CorruptError
+from dvlite.githistory import pointer_changes
 from dvlite.ops.importing import ImportResult
 from dvlite.ops.roots import all_tips
 from dvlite.project import Project
@@ -33,7 +34,7 @@ def old_versions(project: Project, result: ImportResult) -> list[Version]:
     blobs: dict[str, tuple[str, str]] = {}
     tips, prefix = all_tips(project), project.to_git("")
     for suffix in (SUFFIX, LOCKFILE):
-        for change in project.repo.pointer_changes(tips, [], suffix, prefix):
+        for change in pointer_changes(project.repo, tips, [], suffix, prefix):
             if change.new is not None:
                 blobs.setdefault(change.new, (change.path, change.commit))
     found: dict[str, Version] = {}

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dvlite.gitchanges import Range, unpublished
-from dvlite.gitrepo import GitRepo, PointerChange
+from dvlite.githistory import PointerChange
+from dvlite.gitrepo import GitRepo
 from dvlite.ops.hookprojects import paths_by_project
 from dvlite.ops.push import PushRequest, PushResult, push_roots
 from dvlite.ops.roots import Roots, add_imported, of_changes

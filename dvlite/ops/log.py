@@ -9,7 +9,8 @@ from itertools import groupby
 from typing import Literal
 
 from dvlite.errors import DvliteError
-from dvlite.gitrepo import Commit, PointerChange
+from dvlite.githistory import PointerChange, pointer_changes
+from dvlite.gitrepo import Commit
 from dvlite.ops.looking import entry_of
 from dvlite.pipeline.naming import LOCK, NAMING, is_lock, most_bytes, named_by
 from dvlite.project import Project
@@ -78,7 +79,7 @@ def _by_commit(
 ) -> Iterator[tuple[str, list[list[PointerChange]]]]:
     """A merge appears once, with what differs from all its parents: what it merely brings
     together is in the commits it merges. Each file's changes against all parents are together."""
-    changes = project.repo.pointer_changes([tip], [], NAMING, project.to_git(""))
+    changes = pointer_changes(project.repo, [tip], [], NAMING, project.to_git(""))
     for commit, group in groupby(changes, key=lambda change: change.commit):
         unique: dict[str, list[PointerChange]] = {}
         for change in group:

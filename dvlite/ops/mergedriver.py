@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dvlite.errors import ConflictError, CorruptError, DvliteError, ProjectError
-from dvlite.gitrepo import GitRepo, merge_text
+from dvlite.gitrepo import GitRepo
+from dvlite.gittext import merge_text
 from dvlite.ops.pointermerge import Three, merge_pointers
 from dvlite.pipeline import lockfile
 from dvlite.pipeline.naming import most_bytes

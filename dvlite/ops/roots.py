@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dvlite.errors import DvliteError, PathError
-from dvlite.gitrepo import PointerChange
+from dvlite.githistory import PointerChange, pointer_changes
 from dvlite.pipeline.naming import NAMING, is_lock, join, most_bytes, named_by
 from dvlite.project import Project
 from dvlite.storage.fetched import Wanted
@@ -195,7 +195,7 @@ def _of_commits(
     project: Project, tips: Sequence[str], known: Sequence[str], paths: Sequence[str], roots: Roots
 ) -> Iterator[Named]:
     """Every pointer that a commit among `tips` and not among `known` brought in."""
-    changes = project.repo.pointer_changes(tips, known, NAMING, project.to_git(""))
+    changes = pointer_changes(project.repo, tips, known, NAMING, project.to_git(""))
     return of_changes(project, changes, paths, roots)
 
 

@@ -17,6 +17,7 @@ from blake3 import blake3
 
 from dvlite.atomic import publish
 from dvlite.errors import DvliteError
+from dvlite.githistory import pointer_changes
 from dvlite.pipeline import lockfile
 from dvlite.pipeline.lockfile import Lock, LockedFile, LockedStage
 from dvlite.pipeline.naming import LOCK, most_bytes
@@ -110,7 +111,8 @@ class RunCache:
         repo = self.project.repo
         tips = [*repo.branches().values(), *repo.remote_branches().values(), *repo.tags().values()]
         head = repo.head()
-        changes = repo.pointer_changes(
+        changes = pointer_changes(
+            repo,
             list(dict.fromkeys([*([head] if head else []), *tips])),
             [],
             LOCK,
