@@ -23,19 +23,12 @@ from dvlite.storage.tree import Entry, Kind
 from dvlite.storage.treewalk import MAX_DEPTH, ReadTree, find, read_folder
 from dvlite.workspace.entering import OPEN_FOLDER, inside, parent_of, remove_all
 from dvlite.workspace.plan import Plan, is_empty_folder
-from dvlite.workspace.statindex import (
-    STAT_WIDTH,
-    UNTRUSTED,
-    Block,
-    is_settled,
-    now_ns,
-    signature,
-)
+from dvlite.workspace.statblocks import Blocks, block_of, stat_in, with_files
+from dvlite.workspace.statindex import STAT_WIDTH, now_ns
 from dvlite.workspace.take import Stat
 from dvlite.workspace.write import NewFile
 from dvlite.workspace.writers import WriteOptions, Writers
 
-Blocks = dict[bytes, Block]
 _FOLDER_STAT = (stat.S_IFDIR, 0, 0, 0, 0)
 # Kept free beside what is written: a workspace with a full disk is of no use.
 _SPARE_BYTES = 16 << 20
@@ -189,27 +182,7 @@ class _Making:
 
     def blocks(self, now: int) -> Blocks:
         """The stat index of what was made, when the file system's clock says `now`."""
-        return {one.path: _block(one.oid, one.entries, one.stats, now) for one in self._folders}
-
-
-def _block(oid: bytes, entries: list[Entry], stats: array[int], now: int) -> Block:
-    trusted = True
-    for at in range(len(entries)):
-        ctime = stats[at * STAT_WIDTH + 3]
-        if ctime and not is_settled(ctime, now):
-            stats[at * STAT_WIDTH + 2] = 0
-            trusted = False
-    names = b"\0".join([entry.name for entry in entries])
-    return Block(
-        signature(names, stats) if trusted else UNTRUSTED,
-        oid,
-        sum(entry.size for entry in entries),
-        sum(entry.files for entry in entries),
-        names,
-        bytes([entry.kind for entry in entries]),
-        stats.tobytes(),
-        b"".join([entry.oid for entry in entries]),
-    )
+        return {one.path: block_of(one.oid, one.entries, one.stats, now) for one in self._folders}
 
 
 # -- a folder that is there ------------------------------------------------------------------------
@@ -330,60 +303,7 @@ def _prune(top: int, removed: Iterable[bytes], root: bytes | None, read: ReadTre
         parents = above
 
 
-# -- the stat index --------------------------------------------------------------------------------
-
-
-def with_files(
-    blocks: Blocks, written: Iterable[tuple[bytes, Entry]], stats: dict[bytes, Stat]
-) -> Blocks:
-    """The index with files added or replaced, so that the next look reads none of them."""
-    changed: dict[bytes, dict[bytes, tuple[Entry, Stat]]] = {}
-    for path, entry in written:
-        if path in stats:
-            folder, _, name = path.rpartition(b"/")
-            changed.setdefault(folder, {})[name] = (entry, stats[path])
-    updated = dict(blocks)
-    for folder, files in changed.items():
-        updated[folder] = _with_entries(blocks.get(folder), files)
-    return updated
-
-
-def _with_entries(old: Block | None, files: dict[bytes, tuple[Entry, Stat]]) -> Block:
-    rows: dict[bytes, tuple[int, bytes, Stat]] = {}
-    if old is not None:
-        numbers = old.stat_columns()
-        for at, name in enumerate(old.name_list()):
-            mode, size, mtime, ctime, inode = numbers[at * STAT_WIDTH : (at + 1) * STAT_WIDTH]
-            oid = bytes(old.oids[at * 32 : at * 32 + 32])
-            rows[name] = (old.kinds[at], oid, (mode, size, mtime, ctime, inode))
-    for name, (entry, found) in files.items():
-        rows[name] = (entry.kind, entry.oid, found)
-    names = sorted(rows)
-    numbers = array("q", [number for name in names for number in rows[name][2]])
-    return Block(
-        UNTRUSTED,
-        bytes(32),
-        0,
-        0,
-        b"\0".join(names),
-        bytes([rows[name][0] for name in names]),
-        numbers.tobytes(),
-        b"".join([rows[name][1] for name in names]),
-    )
-
-
-def stat_in(blocks: Blocks, path: bytes) -> Stat | None:
-    """What the index says about one file."""
-    folder, _, name = path.rpartition(b"/")
-    block = blocks.get(folder)
-    if block is None:
-        return None
-    try:
-        at = block.name_list().index(name)
-    except ValueError:
-        return None
-    numbers = block.stat_columns()[at * STAT_WIDTH : (at + 1) * STAT_WIDTH]
-    return numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
+# -- space and time --------------------------------------------------------------------------------
 
 
 def check_space(folder: str, size_bytes: int, files: int = 0) -> None:
