@@ -409,6 +409,18 @@ def test_files_of_an_interrupted_checkout_are_no_edits(repository: Repository) -
     assert [repository.read(f"data/{name}") for name in "abc"] == [b"2", b"2", b"2"]
 
 
+def test_a_folder_of_several_large_files_comes_to_a_fresh_clone(repository: Repository) -> None:
+    """More bytes than one batch of a folder holds; then everything in it is known."""
+    source = random.Random(9)
+    files = {f"data/shard-{number}": source.randbytes(3_000_000) for number in range(8)}
+    repository.add_and_commit({**files, "data/index": b"i"}, "data")
+    repository.share()
+    clone = repository.clone("colleague")
+    clone.dvlite("pull")
+    assert {name: (clone.path / name).read_bytes() for name in files} == files
+    assert "clean" in clone.dvlite("status").out
+
+
 def test_checkout_removes_data_whose_pointer_an_older_commit_does_not_have(
     repository: Repository,
 ) -> None:

@@ -22,6 +22,7 @@ from dvlite.project import Project
 from dvlite.workspace.base import Base
 from dvlite.workspace.materialise import check_space
 from dvlite.workspace.pointer import SUFFIX, Pointer, covering, data_path
+from dvlite.workspace.ready import Ready
 
 _NAMED = 10
 _ONLY_COPY = "what was there before is neither in the cache nor pushed"
@@ -32,7 +33,8 @@ class CheckoutRequest:
     """What to check out (nothing: everything that is tracked), and what becomes of edits.
 
     `leave`: nobody has asked, so paths whose edits would be lost, that cannot be read, or that are
-    the only copy of what was there before stay as they are.
+    the only copy of what was there before stay as they are. `ready`: copies of large files that
+    are made already.
     """
 
     paths: tuple[str, ...] = ()
@@ -40,6 +42,7 @@ class CheckoutRequest:
     keep_edits: bool = False
     dry_run: bool = False
     leave: bool = False
+    ready: Ready | None = None
 
 
 @dataclass(slots=True)
@@ -103,9 +106,10 @@ def checkout_pointers(
         if request.dry_run:
             return result
         if result.steps:
-            check_space(project.root, result.size)
+            ready = request.ready.size_bytes if request.ready is not None else 0
+            check_space(project.root, result.size - ready)
         result.discarded = discard(project, [step.path for step in result.steps if step.lost])
-        carry_out(project, looker, base, result, progress)
+        carry_out(Stepper(project, looker, progress, request.ready), base, result)
         return result
 
 
@@ -245,10 +249,9 @@ def refuse_lost(steps: list[Step]) -> None:
         )
 
 
-def carry_out(
-    project: Project, looker: Looker, base: Base, result: CheckoutResult, progress: Progress
-) -> None:
+def carry_out(stepper: Stepper, base: Base, result: CheckoutResult) -> None:
     """Carries out what is planned; the base is durable before it begins, and after it."""
+    project, looker = stepper.project, stepper.looker
     begun = {
         step.path: step.target
         for step in result.steps
@@ -258,7 +261,6 @@ def carry_out(
         base = base.beginning(begun)
         project.save_base(base)
     done: dict[str, Pointer | None] = {}
-    stepper = Stepper(project, looker, progress)
     try:
         for step in list(result.steps):
             try:

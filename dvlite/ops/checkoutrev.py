@@ -29,7 +29,14 @@ from dvlite.ops.looking import Looker, pointer_of
 from dvlite.ops.outputs import refuse_outputs
 from dvlite.ops.pointermerge import keep_trees
 from dvlite.ops.pointers import Pointers, label, pointers_of
-from dvlite.ops.stepping import Rule, Step, clear_scratch, missing_files, refuse_behind_link
+from dvlite.ops.stepping import (
+    Rule,
+    Step,
+    Stepper,
+    clear_scratch,
+    missing_files,
+    refuse_behind_link,
+)
 from dvlite.pipeline.naming import LOCK
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
@@ -239,7 +246,7 @@ class _Work:
             check_space(self.project.root, result.size)
         result.discarded = discard(self.project, [one.path for one in result.steps if one.lost])
         result.discarded += self._remember_uncommitted(goals)
-        carry_out(self.project, self.looker, self.base, result, self.progress)
+        carry_out(Stepper(self.project, self.looker, self.progress), self.base, result)
         staged: list[str] = []
         for step in result.steps:
             assert step.target is not None

@@ -13,16 +13,18 @@ from dvlite.ops.stepping import missing_files
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.fetch import fetch as fetch_objects
-from dvlite.storage.fetched import FetchReport
+from dvlite.storage.fetched import Copies, FetchReport
 
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """What to fetch and from where (several remotes are tried in order)."""
+    """What to fetch and from where (several remotes are tried in order). `copies`: where large
+    files are written a second time as they come."""
 
     selection: Selection = field(default_factory=Selection)
     remotes: tuple[str, ...] = ()
     jobs: int = 4
+    copies: Copies | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def fetch_named(
     """Fetches the objects of these pointers."""
     names = chosen_names(project, request.remotes)
     remotes, failed = open_some(project, names)
-    wanted = to_wanted(project, named)
+    wanted = [replace(one, copies=request.copies) for one in to_wanted(project, named)]
     report = fetch_objects(remotes, project.cache(), wanted, request.jobs, progress)
     lacking = {item.label for item in (*report.absent, *report.damaged)}
     if len(remotes) == 1:

@@ -302,7 +302,7 @@ def _make_file(options: WriteOptions, scratch: str, entry: Entry) -> None:
         writers.put(os.fsencode(scratch), 0, [item], _ignore)
 
 
-def _ignore(stats: list[Stat]) -> None:
+def _ignore(first: int, stats: list[Stat]) -> None:
     """Nobody looks at the file again."""
 
 

@@ -19,7 +19,7 @@ from dvlite.ops.checkout import CheckoutResult, carry_out, plan_path
 from dvlite.ops.looking import Looker
 from dvlite.ops.mergefetch import merge_fetching
 from dvlite.ops.pointermerge import PointerMerge, Three, keep_trees, merge_pointers
-from dvlite.ops.stepping import Rule, clear_scratch
+from dvlite.ops.stepping import Rule, Stepper, clear_scratch
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.cache import Cache
@@ -257,7 +257,7 @@ class _Resolving:
         found.steps = [step for step in found.steps if not step.lost]
         if found.steps:
             check_space(self.project.root, found.size)
-        carry_out(self.project, self.looker, base, found, self.progress)
+        carry_out(Stepper(self.project, self.looker, self.progress), base, found)
 
 
 def conflicts(project: Project) -> list[Resolved]:

@@ -33,6 +33,7 @@ from dvlite.workspace.materialise import (
 )
 from dvlite.workspace.plan import Plan, Sides, plan_folder
 from dvlite.workspace.pointer import Pointer
+from dvlite.workspace.ready import Ready, is_in_use
 from dvlite.workspace.snapshot import Look, Place, look_into
 from dvlite.workspace.statindex import StatIndex, now_ns, save
 from dvlite.workspace.write import NewFile
@@ -157,6 +158,7 @@ class Stepper:
     project: Project
     looker: Looker
     progress: Progress = silent
+    ready: Ready | None = None
     _scratch: str = ""
 
     def run(self, step: Step) -> None:
@@ -188,8 +190,9 @@ class Stepper:
 
     def _target(self, step: Step) -> Target:
         links = str(self.project.config.get("cache.link")).split(",")
+        size, cache = (step.files, step.size), self.looker.cache
         options = WriteOptions(
-            self.looker.cache, self.project.root, links, self.progress, step.files, step.size
+            cache, self.project.root, links, self.progress, *size, ready=self.ready
         )
         return Target(self.project.absolute(step.path), self.scratch, options)
 
@@ -206,7 +209,7 @@ class Stepper:
         """The file under a temporary name, then in its place, whatever was there."""
         assert step.target is not None
         target = self._target(step)
-        check_space(target.scratch, step.target.size)
+        check_space(target.scratch, step.target.size - target.options.ready_bytes)
         name = os.path.basename(temporary_name(target.scratch, "file-"))
         entry = entry_of(step.target)
         item = NewFile(os.fsencode(name), entry.kind, entry.oid, entry.size)
@@ -316,7 +319,8 @@ def clear_scratch(project: Project) -> None:
         inside(project.root, scratch_folder(project)) as folder,
     ):
         for name in os.listdir(folder):
-            remove_all(folder, name)
+            if not is_in_use(folder, name):
+                remove_all(folder, name)
 
 
 def missing_files(looker: Looker, target: Pointer) -> list[Entry]:

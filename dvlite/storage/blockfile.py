@@ -2,7 +2,8 @@
 
 Owns the block buffers: parts are gathered into blocks, which go to the disk directly and into the
 hash while they are in memory. Written part by part through the page cache, synced and read again
-for its hash, 2 GB cost 1.8 s of system time and 1.2 s of waiting at the end.
+for its hash, 2 GB cost 1.8 s of system time and 1.2 s of waiting at the end. A second file may get
+the same bytes from the same buffers.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dvlite.storage.directio import page_buffers, read_blocks
@@ -34,13 +37,21 @@ class _Block:
 class BlockFile:
     """A new file of known size; `path` must not exist. Any thread may write.
 
-    Every byte is to be written once.
+    Every byte is to be written once. `copy`: two descriptors of another new file for the same
+    bytes, the second for direct writing (-1: none); they are closed with this one. What goes wrong
+    with the copy ends the copy alone: `has_copy` is False then.
     """
 
-    def __init__(self, path: str, size: int) -> None:
+    def __init__(self, path: str, size: int, copy: tuple[int, int] = (-1, -1)) -> None:
         self.size = size
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._direct = _open_directly(path)
+        self._copy = _Disk(*copy, size) if copy[0] >= 0 else None
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError:
+            self._drop_copy()
+            raise
+        self.descriptor = descriptor
+        self._disk = _Disk(descriptor, _open_directly(path), size)
         self._free = list(page_buffers(min(_BLOCKS, -(-size // _BLOCK)), _BLOCK))
         self._open: dict[int, _Block] = {}
         self._waiting: dict[int, memoryview] = {}
@@ -57,6 +68,11 @@ class BlockFile:
             self._put(number, inner, view[:count])
             view, offset = view[count:], offset + count
 
+    @property
+    def has_copy(self) -> bool:
+        """Whether all that was written is in the copy too."""
+        return self._copy is not None and not self._copy.failed
+
     def finish(self) -> bytes:
         """The hash of the whole, when all its bytes are there. Nothing is synced yet."""
         if self._hashed * _BLOCK < self.size:
@@ -67,9 +83,8 @@ class BlockFile:
 
     def close(self) -> None:
         """Closes the file."""
-        os.close(self.descriptor)
-        if self._direct >= 0:
-            os.close(self._direct)
+        self._disk.close()
+        self._drop_copy()
         self._free.clear()
         self._open.clear()
         self._waiting.clear()
@@ -81,7 +96,7 @@ class BlockFile:
                 view = self._free.pop() if self._free else None
                 block = self._open[number] = _Block(view)
         if block.view is None:
-            _write(self.descriptor, part, number * _BLOCK + inner)
+            self._write_part(part, number * _BLOCK + inner)
         else:
             block.view[inner : inner + len(part)] = part
         with self._lock:
@@ -109,11 +124,46 @@ class BlockFile:
             self._waiting.clear()
 
     def _write_block(self, number: int, view: memoryview) -> None:
-        """Writes a block directly, in whole pages; what is too much is cut off again."""
         length, offset = self._length(number), number * _BLOCK
-        if self._direct >= 0:
+        self._disk.write_block(view, length, offset)
+        if self._copy is not None and not self._copy.failed:
+            with self._copy.trying():
+                self._copy.write_block(view, length, offset)
+
+    def _write_part(self, part: memoryview, offset: int) -> None:
+        _write(self._disk.descriptor, part, offset)
+        if self._copy is not None and not self._copy.failed:
+            with self._copy.trying():
+                _write(self._copy.descriptor, part, offset)
+
+    def _drop_copy(self) -> None:
+        if self._copy is not None:
+            self._copy.close()
+            self._copy = None
+
+
+@dataclass(slots=True)
+class _Disk:
+    """An open file; `direct`: the same for direct writing, or -1."""
+
+    descriptor: int
+    direct: int
+    size: int
+    failed: bool = False
+
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """What cannot be written is remembered and no error."""
+        try:
+            yield
+        except OSError:
+            self.failed = True
+
+    def write_block(self, view: memoryview, length: int, offset: int) -> None:
+        """Writes a block directly, in whole pages; what is too much is cut off again."""
+        if self.direct >= 0:
             try:
-                _write(self._direct, view[: -(-length // _PAGE) * _PAGE], offset)
+                _write(self.direct, view[: -(-length // _PAGE) * _PAGE], offset)
             except OSError as error:
                 if error.errno != errno.EINVAL:  # this file system cannot after all
                     raise
@@ -122,6 +172,12 @@ class BlockFile:
                     os.ftruncate(self.descriptor, self.size)
                 return
         _write(self.descriptor, view[:length], offset)
+
+    def close(self) -> None:
+        """Closes it."""
+        os.close(self.descriptor)
+        if self.direct >= 0:
+            os.close(self.direct)
 
 
 def _open_directly(path: str) -> int:

@@ -254,10 +254,7 @@ class _Fetch:
             if hint is None:
                 self._absent(leaf.wanted, leaf.path, oid)
             elif hint.kind == RowKind.FILE_RECIPE:
-                previous = self._previous(leaf)
-                self.large.append(
-                    LargeNeed(oid, leaf.size, hint, leaf.wanted.label, leaf.path, previous)
-                )
+                self.large.append(self._large_need(leaf, hint))
             else:
                 small[oid] = hint
         got: set[bytes] = set()
@@ -266,6 +263,12 @@ class _Fetch:
             self._keep(frame, members)
         for oid in small.keys() - got:
             self._absent(leaves[oid].wanted, leaves[oid].path, oid)
+
+    def _large_need(self, leaf: _Leaf, hint: Hint) -> LargeNeed:
+        wanted, previous = leaf.wanted, self._previous(leaf)
+        return LargeNeed(
+            leaf.oid, leaf.size, hint, wanted.label, leaf.path, previous, wanted.copies
+        )
 
     def _use_small(
         self, want: FrameWant, frame: memoryview

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from dvlite.storage.absent import Absent
+
+
+class Copies(Protocol):
+    """Where large files are written a second time as they come."""
+
+    def open(self, oid: bytes, size_bytes: int) -> tuple[int, int]:
+        """Two descriptors of a new file, the second for direct writing (-1: not there); twice -1
+        where no copy is to be made."""
+
+    def done(self, oid: bytes, size_bytes: int) -> None:
+        """The copy of an object is whole, and is that object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """An object to fetch. `inside` limits a tree to one path; `previous` is the oid that the
     workspace had before, whose bytes are used instead of downloading the same again; `listings`:
-    only the trees are wanted, not the files they name."""
+    only the trees are wanted, not the files they name; `copies`: large files go there too."""
 
     kind: str
     oid: bytes
@@ -21,6 +33,7 @@ class Wanted:
     inside: bytes = b""
     previous: bytes | None = None
     listings: bool = False
+    copies: Copies | None = None
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ from dvlite.storage.blockfile import BlockFile
 from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import adopt_file
 from dvlite.storage.codec import unpack_view
+from dvlite.storage.fetched import Copies
 from dvlite.storage.index import Index
 from dvlite.storage.localchunks import Copier, LocalFile, OtherBytesError, cut_file
 from dvlite.storage.oid import hash_bytes, hash_recipe_part, to_text
@@ -40,7 +41,8 @@ _BATCH = 2_048
 
 
 class LargeNeed(NamedTuple):
-    """A large file to fetch: where its recipe lies, and an older version if one is here."""
+    """A large file to fetch: where its recipe lies, an older version if one is here, and where a
+    copy is to be made at the same time."""
 
     oid: bytes
     size: int
@@ -48,6 +50,7 @@ class LargeNeed(NamedTuple):
     label: str
     path: bytes
     previous: bytes | None
+    copies: Copies | None = None
 
 
 def fetch_large(index: Index, cache: Cache, need: LargeNeed, jobs: int, tell: Tell) -> int:
@@ -81,7 +84,8 @@ def fetch_large(index: Index, cache: Cache, need: LargeNeed, jobs: int, tell: Te
 def _fetch_by(assembly: _Assembly, cache: Cache, need: LargeNeed) -> None:
     """Fetches a file by one of its recipes."""
     temporary = unfinished_name(cache, need.oid)
-    file = BlockFile(temporary, need.size)
+    copy = need.copies.open(need.oid, need.size) if need.copies is not None else (-1, -1)
+    file = BlockFile(temporary, need.size, copy)
     with suppress(OSError):  # a file system without locks: what is left is not found again
         lock_once(file.descriptor)
     try:
@@ -91,6 +95,8 @@ def _fetch_by(assembly: _Assembly, cache: Cache, need: LargeNeed) -> None:
         if cache.durable:
             os.fsync(file.descriptor)
         adopt_file(cache, temporary, need.oid)
+        if need.copies is not None and file.has_copy:
+            need.copies.done(need.oid, need.size)
     except (CorruptError, MissingError, NotThere, OSError):
         with suppress(OSError):
             os.unlink(temporary)

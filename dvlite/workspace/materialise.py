@@ -55,7 +55,7 @@ def make_folder(target: Target, root: Entry, read: ReadTree) -> Blocks:
         than the entries say.
         StorageError: not enough space.
     """
-    check_space(target.scratch, root.size, root.files)
+    check_space(target.scratch, root.size - target.options.ready_bytes, root.files)
     filling = temporary_name(target.scratch, "new-")
     name = os.path.basename(filling)
     with inside(target.options.top, target.scratch) as scratch:
@@ -170,15 +170,11 @@ class _Making:
         positions: list[int],
         stats: array[int],
     ) -> None:
-        size = 256
-        for start in range(0, len(files), size):
-            at = positions[start : start + size]
+        def note(first: int, found: list[Stat]) -> None:
+            for position, one in zip(positions[first : first + len(found)], found, strict=True):
+                stats[position * STAT_WIDTH : (position + 1) * STAT_WIDTH] = array("q", one)
 
-            def note(found: list[Stat], at: list[int] = at) -> None:
-                for position, one in zip(at, found, strict=True):
-                    stats[position * STAT_WIDTH : (position + 1) * STAT_WIDTH] = array("q", one)
-
-            self._writers.put(where, depth, files[start : start + size], note)
+        self._writers.put(where, depth, files, note)
 
     def blocks(self, now: int) -> Blocks:
         """The stat index of what was made, when the file system's clock says `now`."""
@@ -200,7 +196,7 @@ def change_folder(
     Raises:
         ConflictError: a file changed meanwhile. And what `make_folder` raises.
     """
-    check_space(target.scratch, target.options.total_bytes)
+    check_space(target.scratch, target.options.total_bytes - target.options.ready_bytes)
     files = temporary_name(target.scratch, "files-")
     name = os.path.basename(files)
     trusted = target.options.top
@@ -236,7 +232,7 @@ def _prepare(scratch: str, plan: Plan, target: Target) -> dict[bytes, bytes]:
     return names
 
 
-def _ignore(stats: list[Stat]) -> None:
+def _ignore(first: int, stats: list[Stat]) -> None:
     """The stat counts that a file has after it is renamed."""
 
 

@@ -22,6 +22,7 @@ from dvlite.storage.oid import hash_bytes, to_text
 from dvlite.storage.tree import Kind
 from dvlite.workspace.entering import open_inside
 from dvlite.workspace.links import reflink_at
+from dvlite.workspace.ready import take
 from dvlite.workspace.take import Stat, check_link, pump
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -47,12 +48,14 @@ class WriteBatch(NamedTuple):
 @dataclass(slots=True)
 class FileWriter:
     """Writes batches, in one thread. `links`: the ways to make large files, in order; `top`: the
-    folder that all others lie in, from which they are entered."""
+    folder that all others lie in, from which they are entered; `ready`: the one with copies that
+    are made already."""
 
     cache: Cache
     top: bytes
     links: Sequence[str]
     told: Callable[[int], None] = lambda size: None
+    ready: bytes = b""
     _frame: tuple[str, int, bytes] = ("", -1, b"")
     _dead: set[str] = field(default_factory=set)
 
@@ -102,8 +105,7 @@ class FileWriter:
         if not target or b"\0" in target or len(target) > 4095:
             raise CorruptError(f"the tree holds a symbolic link to {target[:80]!r}")
         os.symlink(target, item.name, dir_fd=folder)
-        found = os.stat(item.name, dir_fd=folder, follow_symlinks=False)
-        return found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+        return _stat_at(folder, item.name)
 
     def _read(self, item: NewFile, place: Place | None) -> bytes:
         """A small object's bytes; neighbours in a frame are unpacked together once."""
@@ -127,15 +129,19 @@ class FileWriter:
     def _write_large(self, folder: int, item: NewFile, source_path: str) -> Stat:
         for kind in self.links:
             if kind not in self._dead and self._link(kind, folder, item, source_path):
-                found = os.stat(item.name, dir_fd=folder, follow_symlinks=False)
-                return (
-                    found.st_mode,
-                    found.st_size,
-                    found.st_mtime_ns,
-                    found.st_ctime_ns,
-                    found.st_ino,
-                )
+                return _stat_at(folder, item.name)
+        if self._take_ready(folder, item):
+            return _stat_at(folder, item.name)
         return self._copy(folder, item, source_path)
+
+    def _take_ready(self, folder: int, item: NewFile) -> bool:
+        # its mode was chosen before anybody knew that it is executable
+        if not self.ready or item.kind == Kind.EXEC:
+            return False
+        if not take(self.top, self.ready, item.oid, folder, item.name):
+            return False
+        self.told(item.size)
+        return True
 
     def _link(self, kind: str, folder: int, item: NewFile, source_path: str) -> bool:
         """Tries one link type; one that cannot work between these folders is not tried again."""
@@ -207,6 +213,13 @@ def _order(places: dict[bytes, Place], batch: WriteBatch, at: int) -> tuple[str,
     return (place.path, place.row.frame_offset if place.row is not None else 0, at)
 
 
+def _stat_at(folder: int, name: bytes) -> Stat:
+    return _numbers(os.stat(name, dir_fd=folder, follow_symlinks=False))
+
+
 def _stat(descriptor: int) -> Stat:
-    found = os.fstat(descriptor)
+    return _numbers(os.fstat(descriptor))
+
+
+def _numbers(found: os.stat_result) -> Stat:
     return found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino

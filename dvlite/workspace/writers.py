@@ -6,15 +6,18 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from dvlite.progress import Progress, silent
 from dvlite.storage.cache import Cache
 from dvlite.workspace.crew import Crew, serve, usable_cores
+from dvlite.workspace.ready import Ready
 from dvlite.workspace.take import Stat
 from dvlite.workspace.write import FileWriter, NewFile, WriteBatch
 
-Answer = Callable[[list[Stat]], None]
+# Hears of the stats of some of the files, and which was the first of them.
+Answer = Callable[[int, list[Stat]], None]
 
 # Starting workers costs 0.1 s, which so many files take in one process.
 _WORKERS_FROM = 2_000
@@ -26,7 +29,7 @@ _BATCH_BYTES = 8 << 20
 @dataclass(frozen=True, slots=True)
 class WriteOptions:
     """`top`: the trusted folder that all files lie below. `links`: how large files come to be.
-    `total_files` and `total_bytes`: what to expect."""
+    `total_files` and `total_bytes`: what to expect. `ready`: copies that are there already."""
 
     cache: Cache
     top: str
@@ -34,6 +37,12 @@ class WriteOptions:
     progress: Progress = silent
     total_files: int = 0
     total_bytes: int = 0
+    ready: Ready | None = None
+
+    @property
+    def ready_bytes(self) -> int:
+        """What needs no more room on the disk."""
+        return self.ready.size_bytes if self.ready is not None else 0
 
 
 @dataclass(slots=True)
@@ -48,13 +57,14 @@ class Writers:
     _here: FileWriter | None = field(default=None)
 
     def __enter__(self) -> Writers:
-        if self.options.total_files >= _WORKERS_FROM and usable_cores() > 1:
-            cache = self.options.cache
-            setup = (cache.folder, os.fsencode(self.options.top), tuple(self.options.links))
+        options, top = self.options, os.fsencode(self.options.top)
+        ready = os.fsencode(options.ready.folder) if options.ready is not None else b""
+        if options.total_files >= _WORKERS_FROM and usable_cores() > 1:
+            setup = (options.cache.folder, top, tuple(options.links), ready)
             self._crew = Crew(__name__, "work", setup, usable_cores())
         else:
-            top = os.fsencode(self.options.top)
-            self._here = FileWriter(self.options.cache, top, self.options.links, self._told_bytes)
+            told = self._told_bytes
+            self._here = FileWriter(options.cache, top, options.links, told, ready)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
@@ -62,22 +72,25 @@ class Writers:
             self._crew.stop(kind is None)
 
     def put(self, folder: bytes, depth: int, files: list[NewFile], answer: Answer) -> None:
-        """Makes files in a folder; `answer` gets their stats, at the latest on leaving.
+        """Makes files in a folder; `answer` gets their stats, some at a time, at the latest on
+        leaving.
 
         Raises:
             MissingError, CorruptError, OSError: as `FileWriter.write`; or from a worker.
         """
+        first = 0
         for batch in _batches(folder, depth, files):
+            told = partial(self._answer, batch.files, partial(answer, first))
             if self._crew is None:
                 assert self._here is not None
-                self._answer(batch.files, self._here.write(batch), answer)
+                told(self._here.write(batch))
             else:
-                self._crew.put(_to_wire(batch), self._answering(batch.files, answer))
+                self._crew.put(_to_wire(batch), told)
+            first += len(batch.files)
 
-    def _answering(self, files: list[NewFile], answer: Answer) -> Callable[[list[Any]], None]:
-        return lambda stats: self._answer(files, stats, answer)
-
-    def _answer(self, files: list[NewFile], stats: list[Stat], answer: Answer) -> None:
+    def _answer(
+        self, files: list[NewFile], answer: Callable[[list[Stat]], None], stats: list[Any]
+    ) -> None:
         answer(stats)
         self.files += len(files)
         self.size += sum(item.size for item in files)
@@ -117,9 +130,11 @@ def work() -> None:
 
 
 @contextmanager
-def _serving(setup: tuple[str, bytes, Sequence[str]]) -> Iterator[Callable[[Any], list[Any]]]:
-    folder, top, links = setup
-    writer = FileWriter(Cache(folder), top, links)
+def _serving(
+    setup: tuple[str, bytes, Sequence[str], bytes],
+) -> Iterator[Callable[[Any], list[Any]]]:
+    folder, top, links, ready = setup
+    writer = FileWriter(Cache(folder), top, links, ready=ready)
     yield lambda batch: writer.write(_from_wire(batch))
 
 

@@ -19,6 +19,8 @@ from dvlite.errors import CorruptError
 MAX_BYTES = 16 << 20
 # DVC's own files nest 5 deep; dvc.yaml, whose vars are the user's, rarely more than 10.
 _MAX_DEPTH = 32
+# What PyYAML's C parser says from 6.0.4 on.
+_TOO_DEEP = "maximum nesting depth"
 _Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
@@ -36,6 +38,8 @@ def parse_yaml(data: bytes, name: str) -> Any:
     except UnicodeDecodeError as error:
         raise CorruptError(f"{name} is not UTF-8 text") from error
     except yaml.YAMLError as error:
+        if _TOO_DEEP in str(error):  # a parser that has a limit of its own
+            raise CorruptError(f"{name} is nested too deeply") from error
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""
         raise CorruptError(
