@@ -65,8 +65,29 @@ class BlockFile:
         while view:
             number, inner = divmod(offset, _BLOCK)
             count = min(len(view), _BLOCK - inner)
-            self._put(number, inner, view[:count])
+            block = self._block(number)
+            if block.view is None:
+                self._write_part(view[:count], offset)
+            else:
+                block.view[inner : inner + count] = view[:count]
+            self._filled(number, block, count)
             view, offset = view[count:], offset + count
+
+    def write_from(self, source: int, source_offset: int, length: int, offset: int) -> bool:
+        """Puts bytes of an open file at their place, read to where they belong; False where that
+        file ends before, and then this one is of no use any more."""
+        while length:
+            number, inner = divmod(offset, _BLOCK)
+            count = min(length, _BLOCK - inner)
+            block = self._block(number)
+            view = block.view[inner : inner + count] if block.view else memoryview(bytearray(count))
+            if not _read(source, view, source_offset):
+                return False
+            if block.view is None:
+                self._write_part(view, offset)
+            self._filled(number, block, count)
+            length, offset, source_offset = length - count, offset + count, source_offset + count
+        return True
 
     @property
     def has_copy(self) -> bool:
@@ -89,18 +110,18 @@ class BlockFile:
         self._open.clear()
         self._waiting.clear()
 
-    def _put(self, number: int, inner: int, part: memoryview) -> None:
+    def _block(self, number: int) -> _Block:
         with self._lock:
             block = self._open.get(number)
             if block is None:
                 view = self._free.pop() if self._free else None
                 block = self._open[number] = _Block(view)
-        if block.view is None:
-            self._write_part(part, number * _BLOCK + inner)
-        else:
-            block.view[inner : inner + len(part)] = part
+            return block
+
+    def _filled(self, number: int, block: _Block, count: int) -> None:
+        """Counts what is in a block now; one that is full is written and hashed."""
         with self._lock:
-            block.filled += len(part)
+            block.filled += count
             if block.filled < self._length(number):
                 return
             del self._open[number]
@@ -188,6 +209,16 @@ def _open_directly(path: str) -> int:
         return os.open(path, os.O_WRONLY | _DIRECT | os.O_CLOEXEC)
     except OSError:
         return -1
+
+
+def _read(descriptor: int, view: memoryview, offset: int) -> bool:
+    """Fills `view`; False where the file ends before."""
+    while view:
+        count = os.preadv(descriptor, [view], offset)
+        if not count:
+            return False
+        view, offset = view[count:], offset + count
+    return True
 
 
 def _write(descriptor: int, view: memoryview, offset: int) -> None:

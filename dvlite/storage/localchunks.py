@@ -134,8 +134,6 @@ class Copier:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _copy(self, run: _Run) -> int:
-        data = os.pread(run.descriptor, run.length, run.source)
-        if len(data) != run.length:
+        if not self._target.write_from(run.descriptor, run.source, run.length, run.target):
             raise OtherBytesError("an older version in the cache is not what it was")
-        self._target.write(data, run.target)
         return run.length

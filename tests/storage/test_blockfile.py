@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -73,3 +74,56 @@ def test_a_path_that_is_there_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         BlockFile(str(tmp_path / "file"), 10)
     assert (tmp_path / "file").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("blocks", [2, 16])
+def test_runs_of_another_file_are_what_they_were_there(
+    tmp_path: Path, blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blockfile, "_BLOCKS", blocks)
+    data = random.Random(9).randbytes(5 * BLOCK + 4321)
+    (tmp_path / "source").write_bytes(b"before" + data)
+    runs = [(at, min(len(data) - at, 1_777_777)) for at in range(0, len(data), 1_777_777)]
+    random.Random(2).shuffle(runs)
+    file = BlockFile(str(tmp_path / "file"), len(data))
+    with open(tmp_path / "source", "rb") as source, ThreadPoolExecutor(4) as pool:
+        number = source.fileno()
+        whole = pool.map(lambda run: file.write_from(number, run[0] + 6, run[1], run[0]), runs)
+        assert all(whole)
+    assert file.finish() == blake3(data).digest()
+    file.close()
+    assert (tmp_path / "file").read_bytes() == data
+
+
+def test_a_run_beyond_the_end_of_its_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"short")
+    file = BlockFile(str(tmp_path / "file"), 100)
+    with open(tmp_path / "source", "rb") as source:
+        assert not file.write_from(source.fileno(), 0, 100, 0)
+    file.close()
+
+
+@pytest.mark.parametrize("blocks", [2, 16])
+def test_a_copy_gets_the_same_bytes(
+    tmp_path: Path, blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blockfile, "_BLOCKS", blocks)
+    data = random.Random(4).randbytes(4 * BLOCK + 99)
+    second = os.open(tmp_path / "second", os.O_RDWR | os.O_CREAT)
+    file = BlockFile(str(tmp_path / "file"), len(data), (second, -1))
+    parts = parts_of(data, 3)
+    random.Random(3).shuffle(parts)
+    for offset, part in parts:
+        file.write(part, offset)
+    assert file.has_copy and file.finish() == blake3(data).digest()
+    file.close()
+    assert (tmp_path / "second").read_bytes() == (tmp_path / "file").read_bytes() == data
+
+
+def test_a_full_disk_ends_the_copy_alone(tmp_path: Path) -> None:
+    data = random.Random(5).randbytes(BLOCK + 99)
+    file = BlockFile(str(tmp_path / "file"), len(data), (os.open("/dev/full", os.O_RDWR), -1))
+    file.write(data, 0)
+    assert not file.has_copy and file.finish() == blake3(data).digest()
+    file.close()
+    assert (tmp_path / "file").read_bytes() == data
