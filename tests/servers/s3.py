@@ -1,30 +1,25 @@
-"""A real S3 server (SeaweedFS) on loopback, one for all workers of a test run.
-
-Who uses the server holds a shared kernel lock; a keeper process waits for the exclusive one and
-then stops the server. So it ends with its last user, also when that is killed, and with the
-keeper, whose death the kernel reports to it.
-"""
+"""A real S3 server (SeaweedFS) on loopback, one for all workers of a test run."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import itertools
 import json
 import os
 import secrets
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from tests.servers import shared
 
 ACCESS_KEY, SECRET_KEY, REGION = "testkey", "testsecret", "us-east-1"
 # It takes about 10 s on a quiet machine.
@@ -96,91 +91,19 @@ def installed() -> bool:
 @contextmanager
 def shared_server(folder: Path) -> Iterator[S3Server]:
     """The server that everybody who names this folder shares; started by the first of them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "users", "w") as users, open(folder / "starting", "w") as starting:
-        fcntl.flock(users, fcntl.LOCK_SH)
-        with _held(starting):
-            server = _running(folder)
-            if server is None:
-                _start_keeper(folder)
-                server = _running(folder)
-        assert server is not None
-        yield server
+    with shared.endpoint(folder, "tests.servers.s3") as endpoint:
+        yield S3Server(endpoint)
 
 
-def keep(folder: Path) -> None:
-    """The keeper: a server for as long as the folder has users."""
-    process, ports = _started(folder / "data")
-    try:
-        (folder / "ready.new").write_text(json.dumps({"endpoint": _endpoint(ports)}))
-        os.replace(folder / "ready.new", folder / "ready")
-        print("ready", flush=True)
-        with open(folder / "users") as users:
-            fcntl.flock(users, fcntl.LOCK_EX)
-            (folder / "ready").unlink()
-            _stop(process, ports)
-    finally:
-        _stop(process, ports)
-        shutil.rmtree(folder / "data", ignore_errors=True)
-
-
-def _running(folder: Path) -> S3Server | None:
-    try:
-        server = S3Server(**json.loads((folder / "ready").read_text()))
-        socket.create_connection(("127.0.0.1", server.port), 5).close()
-    except OSError:  # none yet, or its keeper was killed
-        return None
-    return server
-
-
-@contextmanager
-def _held(lock: Any) -> Iterator[None]:
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        fcntl.flock(lock, fcntl.LOCK_UN)
-
-
-_keepers: list[subprocess.Popen[str]] = []  # held, because they outlive what started them
-
-
-def _start_keeper(folder: Path) -> None:
-    top = Path(__file__).resolve().parents[2]
-    with open(folder / "log", "w") as log:
-        keeper = subprocess.Popen(
-            [sys.executable, "-m", "tests.servers.s3", str(folder)],
-            cwd=top,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            start_new_session=True,
-        )
-    _keepers.append(keeper)
-    assert keeper.stdout is not None
-    if keeper.stdout.readline() != "ready\n":
-        raise RuntimeError(f"no S3 server: {(folder / 'log').read_text()[-4000:]}")
-
-
-def _started(data: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
-    """A server that answers, and its ports."""
+def _started(data: Path) -> shared.Started:
+    """A server that answers."""
     for number in itertools.count(1):
         shutil.rmtree(data, ignore_errors=True)
         data.mkdir(parents=True)
-        ports = _free_ports(2 * len(_PORTS))
-        with open(data / "log", "w") as log:
-            process = subprocess.Popen(
-                _command(data, ports),
-                cwd=data,
-                env=_server_environment(data),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=_die_with_parent,
-            )
+        ports = shared.free_ports(2 * len(_PORTS))
+        process = shared.start(_command(data, ports), data, _server_environment(data))
         if _becomes_ready(process, S3Server(_endpoint(ports))):
-            return process, ports
+            return _endpoint(ports), partial(_stop, process, ports)
         _stop(process, ports)
         if number == _TRIES:  # another process may have taken a port; not three times
             raise RuntimeError((data / "log").read_text()[-4000:])
@@ -256,27 +179,10 @@ def _stop(process: subprocess.Popen[bytes], ports: list[int]) -> None:
             os.unlink(path)
 
 
-def _die_with_parent() -> None:
-    """Asks the kernel (Linux) to end this process with its parent."""
-    import ctypes
-
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, all different because they are held together."""
-    with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in held]
-
-
 def _program() -> str | None:
     beside = Path(sys.executable).with_name("weed")
     return str(beside) if beside.exists() else shutil.which("weed")
 
 
 if __name__ == "__main__":
-    keep(Path(sys.argv[1]))
+    shared.keep(Path(sys.argv[1]), _started)
