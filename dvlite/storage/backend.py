@@ -107,6 +107,14 @@ def open_backend(url: str, options: Mapping[str, str] | None = None) -> Backend:
         from dvlite.storage.webbackend import WebBackend
 
         return RetryingBackend(WebBackend(url, others), patience)
-    from dvlite.storage.fsspecbackend import FsspecBackend
+    if protocol in ("gs", "gcs"):
+        from dvlite.storage.gsbackend import open_gs
 
-    return RetryingBackend(FsspecBackend(url, others), patience)
+        return RetryingBackend(open_gs(url, others), patience)
+    if protocol in ("az", "abfs", "abfss"):
+        from dvlite.storage.azbackend import open_az
+
+        return RetryingBackend(open_az(url, others), patience)
+    from dvlite.storage.fsspecbackend import open_fsspec
+
+    return RetryingBackend(open_fsspec(url, others), patience)

@@ -1,41 +1,26 @@
 """A remote on S3 or a store that speaks its protocol.
 
-Owns the fast driver (obstore, the Rust object_store) and the choice between it and s3fs. On the
-same server and machine s3fs moved a 2 GB file at a third of the speed, with a core busy in Python.
+Owns S3's credentials and the choice between the fast driver (obstore, the Rust object_store) and
+s3fs. On the same server and machine s3fs moved a 2 GB file at a third of the speed, with a core
+busy in Python.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from dvlite.errors import DvliteError, RemoteError, UsageError
-from dvlite.storage.backend import Backend, NotThere, Stored, TransientError
-from dvlite.storage.listing import OutOfOrderError, list_all
+from dvlite.errors import RemoteError, UsageError
+from dvlite.storage.backend import Backend
+from dvlite.storage.objectstore import WRITE_FACTOR, Network, ObjectStore, Place, first_line
 from dvlite.storage.s3options import S3Options, s3_options, to_s3fs
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, S3Config, S3Store
+    from obstore.store import S3Config, S3Store
 
-T = TypeVar("T")
-
-# A pack of 64 MiB may take so many times as long as a connection may be silent: with 60 s, a
-# link of 110 KB/s is fast enough.
-_WRITE_FACTOR = 10
-# Names that S3 lists in one answer.
-_PAGE = 1000
 # Credentials from a role are asked for again well before AWS's shortest life time, 15 minutes.
 _CREDENTIALS_LIVE = timedelta(minutes=5)
-_STATUS = re.compile(r"status code: (\d{3})")
-_CODE = re.compile(r"<Code>([A-Za-z0-9]+)</Code>")
-_SYSTEM_SAID = re.compile(r'message: "([^"]{1,200})"')
-# Answers of the 400s that are about the moment and not about the request.
-_PASSING = {408, 409, 425, 429}
-_PASSING_CODES = {"RequestTimeout", "BadDigest", "IncompleteBody", "InvalidDigest", "SlowDown"}
 _BAD_CREDENTIALS = "check the credentials (environment, ~/.aws, profile) and their rights"
 
 
@@ -45,154 +30,33 @@ def open_s3(url: str, given: dict[str, str]) -> Backend:
     Raises:
         RemoteError: neither is installed, or there are no credentials.
     """
-    from dvlite.storage.fsspecbackend import FsspecBackend, missing_package
+    from dvlite.storage.fsspecbackend import missing_package, open_fsspec
 
     options = s3_options(given)
     if options.driver != "s3fs":
         try:
-            return S3Backend(url, options)
+            return _opened(url, options)
         except ImportError as error:
             if options.driver == "obstore":
                 raise missing_package("s3") from error
-    return FsspecBackend(url, to_s3fs(options))
+    return open_fsspec(url, to_s3fs(options))
 
 
-class S3Backend(Backend):
-    """S3 through obstore. See Backend for what the methods do."""
+def _opened(url: str, options: S3Options) -> ObjectStore:
+    import obstore
 
-    def __init__(self, url: str, options: S3Options) -> None:
-        import obstore
-
-        self.url = url
-        bucket, _, prefix = url.partition("://")[2].partition("/")
-        if not bucket:
-            raise UsageError(f"{url} names no bucket", "s3://BUCKET or s3://BUCKET/PREFIX")
-        self._bucket = bucket
-        self._api = obstore
-        try:
-            self._reads = _store(bucket, prefix.strip("/"), options, 1)
-            self._writes = _store(bucket, prefix.strip("/"), options, _WRITE_FACTOR)
-        except (ValueError, obstore.exceptions.BaseError) as error:
-            raise UsageError(
-                f"the options of the remote {url} are not accepted: {_first_line(error)}"
-            ) from error
-
-    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
-        """See Backend."""
-
-        def get() -> bytes:
-            if length is None and offset <= 0:
-                suffix = {"range": {"suffix": -offset}} if offset else {}
-                return bytes(self._api.get(self._reads, name, options=suffix).bytes())
-            wanted = self._size(name) - offset if length is None else length
-            if wanted <= 0:
-                return b""
-            return bytes(self._range(name, offset, wanted))
-
-        try:
-            return self._guard(name, get)
-        except _PastTheEnd:
-            return b""
-
-    def read_view(self, name: str, offset: int, length: int) -> memoryview:
-        """See Backend."""
-        try:
-            return self._guard(name, lambda: self._range(name, offset, length))
-        except _PastTheEnd:
-            return memoryview(b"")
-
-    def write(self, name: str, data: bytes | memoryview) -> None:
-        """See Backend."""
-        self._guard(name, lambda: self._api.put(self._writes, name, data, use_multipart=False))
-
-    def write_if_absent(self, name: str, data: bytes) -> bool:
-        """See Backend."""
-
-        def put() -> bool:
-            try:
-                self._api.put(self._writes, name, data, mode="create", use_multipart=False)
-            except self._api.exceptions.AlreadyExistsError:
-                return False
-            return True
-
-        return self._guard(name, put)
-
-    def list(self, folder: str) -> list[Stored]:
-        """See Backend."""
-
-        return self._guard(folder, lambda: _list(self._pages, folder))
-
-    def delete(self, name: str) -> None:
-        """See Backend."""
-
-        def remove() -> None:
-            with suppress(FileNotFoundError):
-                self._api.delete(self._writes, name)
-
-        self._guard(name, remove)
-
-    def _pages(self, folder: str, after: str) -> Iterator[Sequence[Stored]]:
-        pages = self._api.list(
-            self._reads, prefix=folder or None, offset=after or None, chunk_size=_PAGE
-        )
-        for page in pages:
-            yield [
-                Stored(item["path"], item["size"], item["last_modified"].timestamp())
-                for item in page
-            ]
-
-    def _range(self, name: str, offset: int, length: int) -> memoryview:
-        return memoryview(self._api.get_range(self._reads, name, start=offset, length=length))
-
-    def _size(self, name: str) -> int:
-        return int(self._api.head(self._reads, name)["size"])
-
-    def _guard(self, name: str, action: Callable[[], T]) -> T:
-        try:
-            return action()
-        except (FileNotFoundError, self._api.exceptions.BaseError) as error:
-            raise self._translated(name, error) from None
-
-    def _translated(self, name: str, error: Exception) -> DvliteError:
-        """Our error for one of obstore's, whose text holds the server's answer."""
-        text = str(error)
-        status, code = _STATUS.search(text), _CODE.search(text)
-        number, word = int(status[1]) if status else 0, code[1] if code else ""
-        if word == "NoSuchBucket":
-            return RemoteError(
-                f"there is no bucket {self._bucket} for the remote {self.url}",
-                "make it first, or correct the remote's URL: dvlite remote list",
-            )
-        if isinstance(error, FileNotFoundError):
-            return NotThere(f"{self.url}/{name} does not exist")
-        if number == 416:
-            return _PastTheEnd(f"{self.url}/{name} ends before that")
-        said = word or _reason(text)
-        unsigned = "credential" in text.lower() and not number
-        if number in (401, 403) or unsigned:
-            return RemoteError(
-                f"the remote {self.url} refuses access to {name}: {said}", _BAD_CREDENTIALS
-            )
-        passing = number >= 500 or number in _PASSING or word in _PASSING_CODES or not number
-        kind = TransientError if passing else RemoteError
-        return kind(f"the remote {self.url} fails on {name}: {said}")
-
-
-class _PastTheEnd(RemoteError):
-    """A range begins behind the end of what is stored."""
-
-
-def _list(pages: Callable[[str, str], Iterator[Sequence[Stored]]], folder: str) -> list[Stored]:
-    """All names of a folder, several pages at once if the store can."""
-
-    def behind(name: str) -> tuple[Sequence[Stored], bool]:
-        items = next(pages(folder, name), ())
-        return items, len(items) < _PAGE
-
+    bucket, _, prefix = url.partition("://")[2].partition("/")
+    if not bucket:
+        raise UsageError(f"{url} names no bucket", "s3://BUCKET or s3://BUCKET/PREFIX")
     try:
-        return list_all(behind)
-    except OutOfOrderError:
-        return sorted(item for page in pages(folder, "") for item in page)
+        reads, writes = (
+            _store(bucket, prefix.strip("/"), options, factor) for factor in (1, WRITE_FACTOR)
+        )
+    except (ValueError, obstore.exceptions.BaseError) as error:
+        raise UsageError(
+            f"the options of the remote {url} are not accepted: {first_line(error)}"
+        ) from error
+    return ObjectStore(url, Place(bucket, "bucket", _BAD_CREDENTIALS), (reads, writes))
 
 
 def _store(bucket: str, prefix: str, options: S3Options, factor: int) -> S3Store:
@@ -216,31 +80,15 @@ def _store(bucket: str, prefix: str, options: S3Options, factor: int) -> S3Store
     provider = None
     if not options.anon and not options.access_key_id:
         provider = _Credentials.of_chain(options, given)
+    network = Network(options.endpoint_url, options.timeout, options.proxy, options.ca_bundle)
     return S3Store(
         bucket,
         prefix=prefix or None,
         config=given,
-        client_options=_client(options, factor),
+        client_options=network.client(factor),
         retry_config={"max_retries": 0},  # RetryingBackend's business, the same for all storages
         credential_provider=provider,
     )
-
-
-def _client(options: S3Options, factor: int) -> ClientConfig:
-    silence = timedelta(seconds=options.timeout * factor)
-    client: ClientConfig = {
-        "allow_http": options.endpoint_url.startswith("http://"),
-        "connect_timeout": timedelta(seconds=min(options.timeout, 20)),
-        "read_timeout": silence,
-        # no bound on a whole answer: 64 MiB may take an hour as long as bytes keep coming
-        "timeout": timedelta(days=1),
-    }
-    if options.proxy:
-        client["proxy_url"] = options.proxy
-    if options.ca_bundle:
-        with open(options.ca_bundle, "rb") as stream:
-            client["root_certificate"] = stream.read()
-    return client
 
 
 class _Credentials:
@@ -289,15 +137,3 @@ class _Credentials:
             "token": frozen.token,
             "expires_at": datetime.now(timezone.utc) + _CREDENTIALS_LIVE,
         }
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
-
-
-def _reason(text: str) -> str:
-    """The part of obstore's text that says what happened, without its debugging output."""
-    first = text.partition("\n")[0]
-    said = first.rpartition(" - ")[2] if " - " in first else first
-    inner = _SYSTEM_SAID.findall(text)
-    return f"{said}: {inner[-1]}" if inner else said

@@ -7,20 +7,15 @@ role, single sign-on), or from the private configuration.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-from dvlite.errors import UsageError
+from dvlite.storage.optionvalues import TIMEOUT_S, check_file, check_http, one_of, read_options
 
 DRIVERS = ("obstore", "s3fs")
 _STYLES = ("auto", "path", "virtual")
 _CHECKSUMS = ("sha256", "none")
-# Seconds without a byte before a connection is given up.
-_TIMEOUT_S = 60.0
-_MAX_TIMEOUT_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +34,7 @@ class S3Options:
     ca_bundle: str = ""
     proxy: str = ""
     requester_pays: bool = False
-    timeout: float = _TIMEOUT_S
+    timeout: float = TIMEOUT_S
     access_key_id: str = ""
     secret_access_key: str = ""
     session_token: str = ""
@@ -68,23 +63,13 @@ def s3_options(given: Mapping[str, str]) -> S3Options:
     Raises:
         UsageError: an unknown option, or a value that cannot be.
     """
-    known = {field.name: field for field in fields(S3Options)}
-    values: dict[str, Any] = {}
-    for option, text in given.items():
-        name = _OTHER_NAMES.get(option, option)
-        if name not in known:
-            raise UsageError(
-                f"an S3 remote has no option {option}", "known: " + ", ".join(sorted(known))
-            )
-        values[name] = _value(name, text, known[name].default)
-    options = S3Options(**values)
-    _one_of("driver", options.driver, ("", *DRIVERS))
-    _one_of("addressing_style", options.addressing_style, _STYLES)
-    _one_of("checksum", options.checksum, _CHECKSUMS)
+    options = read_options(S3Options, "an S3 remote", given, _OTHER_NAMES)
+    one_of("driver", options.driver, ("", *DRIVERS))
+    one_of("addressing_style", options.addressing_style, _STYLES)
+    one_of("checksum", options.checksum, _CHECKSUMS)
     for name in ("endpoint_url", "proxy"):
-        _check_url(name, getattr(options, name))
-    if options.ca_bundle and not os.path.isfile(options.ca_bundle):
-        raise UsageError(f"the remote's option ca_bundle names no file: {options.ca_bundle}")
+        check_http(name, getattr(options, name))
+    check_file("ca_bundle", options.ca_bundle)
     return options
 
 
@@ -118,36 +103,3 @@ def to_s3fs(options: S3Options) -> dict[str, Any]:
         "s3_additional_kwargs": {name: value for name, value in extra.items() if value},
     }
     return {name: value for name, value in named.items() if value} | {"config_kwargs": config}
-
-
-def _value(name: str, text: str, default: object) -> object:
-    if isinstance(default, bool):
-        _one_of(name, text, ("true", "false"))
-        return text == "true"
-    if not isinstance(default, float):
-        return text
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number <= _MAX_TIMEOUT_S:
-        raise UsageError(f"the remote's option {name} is {text!r}, not a number of seconds")
-    return number
-
-
-def _one_of(name: str, text: str, choices: tuple[str, ...]) -> None:
-    if text not in choices:
-        raise UsageError(
-            f"the remote's option {name} is {text!r}",
-            "one of: " + ", ".join(choice for choice in choices if choice),
-        )
-
-
-def _check_url(name: str, text: str) -> None:
-    try:
-        parts = urlsplit(text)
-        good = not text or (parts.scheme in ("http", "https") and bool(parts.hostname))
-    except ValueError:
-        good = False
-    if not good:
-        raise UsageError(f"the remote's option {name} is no http:// or https:// URL: {text}")

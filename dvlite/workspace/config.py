@@ -44,8 +44,9 @@ _QUERY = re.compile(r"([?&][^=&#]*=)[^&#]*")
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([KMGkmg]?)B?")
 _UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
 
-# Whose key answers a server, and which server is believed, is for whoever runs the command to say.
-_PRIVATE_OPTIONS = frozenset(("keyfile", "known_hosts"))
+# Whose key answers a server, and which server is believed, is for whoever runs the command to say;
+# also which one is sent a cloud's token, which opens all that its owner may open.
+_PRIVATE_OPTIONS = frozenset(("keyfile", "known_hosts", "endpoint", "connection_string"))
 
 Value = str | int | bool
 

@@ -111,7 +111,7 @@ def test_an_ssh_command_line_ends_its_options_before_the_host() -> None:
     assert words[words.index("--") :] == ["--", "h", "sftp"]
 
 
-@pytest.mark.parametrize("option", ["keyfile", "known_hosts"])
+@pytest.mark.parametrize("option", ["keyfile", "known_hosts", "endpoint", "connection_string"])
 def test_whose_key_and_which_server_is_not_for_others_to_say(
     repository: Repository, tmp_path: Path, option: str
 ) -> None:

@@ -18,6 +18,8 @@ from dvlite.storage.backend import Backend, Stored
 from dvlite.storage.folderbackend import FolderBackend
 from dvlite.storage.remote import Marker, marker_name, read_marker, render_marker
 from tests.repositories import Repository, make_repository
+from tests.servers.azure import AzureServer
+from tests.servers.gcs import GcsServer
 from tests.servers.s3 import S3Server
 
 NOW = ("gc", "--remote", "--grace-days", "0", "--exclusive", "--yes")
@@ -412,3 +414,42 @@ def test_on_s3_too(repository: Repository, s3_remote: S3Server) -> None:
     drop_all_but_the_last(repository, {**left, **again})
     assert collected(repository)["condemned_packs"] > 0
     assert collected(repository)["deleted_packs"] > 0
+
+
+def collect_twice(repository: Repository) -> None:
+    """Two versions, one of which nobody needs; it goes, and the other is restored elsewhere."""
+    versions = make_versions(repository, range(2))
+    left = drop_all_but_the_last(repository, versions)
+    assert collected(repository)["condemned_packs"] > 0
+    assert collected(repository)["deleted_packs"] > 0
+    check(repository, left)
+
+
+def test_on_google_too(
+    no_cloud: None,
+    repository: Repository,
+    gcs_server: GcsServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_server.endpoint)  # where clones find it too
+    repository.set_remote(gcs_server.new_url())
+    repository.dvlite("config", "remote.store.anon", "true")
+    repository.git("add", "-A")
+    repository.commit()
+    collect_twice(repository)
+
+
+@pytest.mark.parametrize("driver", ["obstore", "adlfs"])
+def test_on_azure_too(
+    no_cloud: None,
+    repository: Repository,
+    azure_server: AzureServer,
+    driver: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azure_server.connection_string)
+    repository.set_remote(azure_server.new_url())
+    repository.dvlite("config", "remote.store.driver", driver)
+    repository.git("add", "-A")
+    repository.commit()
+    collect_twice(repository)

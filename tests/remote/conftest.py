@@ -18,6 +18,8 @@ from dvlite.storage.remote import Remote, open_remote
 from dvlite.storage.row import RowKind
 from dvlite.storage.tree import Entry, Kind, store_folder
 from dvlite.storage.treewalk import walk
+from tests.servers.azure import AzureServer
+from tests.servers.gcs import GcsServer
 from tests.servers.s3 import S3Server
 from tests.servers.sftp import SftpServer
 
@@ -96,7 +98,7 @@ def fresh(tmp_path: Path):
     return make
 
 
-@pytest.fixture(params=["folder", "memory", "s3", "s3fs", "sftp"])
+@pytest.fixture(params=["folder", "memory", "s3", "s3fs", "sftp", "gs", "az", "adlfs"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     if request.param == "folder":
         return open_backend(str(tmp_path / "remote"))
@@ -105,6 +107,13 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
         driver = "obstore" if request.param == "s3" else "s3fs"
         options = {"endpoint_url": server.endpoint, "driver": driver}
         return open_backend(server.new_url() + "/a prefix/ü%", options)
+    if request.param == "gs":
+        google: GcsServer = request.getfixturevalue("gcs_server")
+        return open_backend(google.new_url() + "/a prefix/ü%", google.options)
+    if request.param in ("az", "adlfs"):
+        azure: AzureServer = request.getfixturevalue("azure_server")
+        driver = "obstore" if request.param == "az" else "adlfs"
+        return open_backend(azure.new_url() + "/a prefix/ü%", {**azure.options, "driver": driver})
     if request.param == "sftp":
         ssh: SftpServer = request.getfixturevalue("sftp_server")
         return open_backend(ssh.url(tmp_path / "a remote" / "ü%"), ssh.options)
