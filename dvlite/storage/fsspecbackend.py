@@ -48,8 +48,11 @@ NO_CACHES = {"use_listings_cache": False, "skip_instance_cache": True}
 _LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EINVAL, errno.EISDIR, errno.ENOTDIR}
 
 
-def open_fsspec(url: str, options: Mapping[str, Any]) -> FsspecBackend:
-    """The storage at a URL, through the package that gives fsspec its protocol.
+def open_fsspec(
+    url: str, options: Mapping[str, Any], kind: type[FsspecBackend] | None = None
+) -> FsspecBackend:
+    """The storage at a URL, through the package that gives fsspec its protocol; as a `kind` of
+    FsspecBackend.
 
     Raises:
         RemoteError: the package is not installed. UsageError: an option is not accepted.
@@ -63,7 +66,7 @@ def open_fsspec(url: str, options: Mapping[str, Any]) -> FsspecBackend:
         raise missing_package(protocol) from error
     except (TypeError, ValueError) as error:
         raise UsageError(f"the options of the remote {url} are not accepted: {error}") from error
-    return FsspecBackend(url, filesystem, root)
+    return (kind or FsspecBackend)(url, filesystem, root)
 
 
 class FsspecBackend(Backend):
@@ -109,14 +112,14 @@ class FsspecBackend(Backend):
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """See Backend."""
-        self._guard(name, lambda: self._fs.pipe_file(self._path(name), bytes(data)))
+        self._guard(name, lambda: self._pipe(self._path(name), bytes(data)))
 
     def write_if_absent(self, name: str, data: bytes) -> bool:
         """See Backend."""
 
         def put() -> bool:
             try:
-                self._fs.pipe_file(self._path(name), data, mode="create")
+                self._pipe(self._path(name), data, mode="create")
             except FileExistsError:
                 return False
             except OSError as error:
@@ -171,6 +174,9 @@ class FsspecBackend(Backend):
             if found is None:
                 raise
             raise found from error
+
+    def _pipe(self, path: str, data: bytes, **how: Any) -> None:
+        self._fs.pipe_file(path, data, **how)
 
     def _need_bucket(self) -> None:
         if self._is_there is None:

@@ -32,7 +32,7 @@ _CODE = re.compile(r"<Code>([A-Za-z0-9]+)</Code>")
 _SYSTEM_SAID = re.compile(r'message: "([^"]{1,200})"')
 # Answers of the 400s that are about the moment and not about the request.
 _PASSING = {408, 409, 425, 429}
-_PASSING_CODES = {"RequestTimeout", "BadDigest", "IncompleteBody", "InvalidDigest", "SlowDown"}
+PASSING_CODES = {"RequestTimeout", "BadDigest", "IncompleteBody", "InvalidDigest", "SlowDown"}
 # What obstore says itself when a server answers such a range with nothing (Azurite does).
 _PAST_THE_END = "Wanted range starting at"
 _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
@@ -191,7 +191,7 @@ class ObjectStore(Backend):
             return RemoteError(
                 f"the remote {self.url} refuses access to {name}: {said}", self._place.advice
             )
-        passing = number >= 500 or number in _PASSING or word in _PASSING_CODES or not number
+        passing = number >= 500 or number in _PASSING or word in PASSING_CODES or not number
         kind = TransientError if passing else RemoteError
         return kind(f"the remote {self.url} fails on {name}: {said}")
 

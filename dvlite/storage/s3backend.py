@@ -31,6 +31,7 @@ def open_s3(url: str, given: dict[str, str]) -> Backend:
         RemoteError: neither is installed, or there are no credentials.
     """
     from dvlite.storage.fsspecbackend import missing_package, open_fsspec
+    from dvlite.storage.s3fsbackend import S3fsBackend
 
     options = s3_options(given)
     if options.driver != "s3fs":
@@ -39,7 +40,7 @@ def open_s3(url: str, given: dict[str, str]) -> Backend:
         except ImportError as error:
             if options.driver == "obstore":
                 raise missing_package("s3") from error
-    return open_fsspec(url, to_s3fs(options))
+    return open_fsspec(url, to_s3fs(options), S3fsBackend if options.checksum != "none" else None)
 
 
 def _opened(url: str, options: S3Options) -> ObjectStore:
