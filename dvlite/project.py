@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from dvlite.atomic import write_lock
 from dvlite.errors import CorruptError, PathError, ProjectError, StorageError
+from dvlite.gitchanges import project_folders
 from dvlite.gitfiles import SmallFile, paths_at, small_files
 from dvlite.gitrepo import GitRepo
 from dvlite.pipeline.naming import LOCK, PIPELINE, join, most_bytes, named_by
@@ -36,6 +37,9 @@ from dvlite.workspace.pointer import (
     render,
 )
 
+# Of other projects, in a hint.
+_NAMED = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Project:
@@ -57,7 +61,7 @@ class Project:
         repo = GitRepo.discover(folder)
         root = _find_root(os.path.realpath(folder), os.path.realpath(repo.top))
         if root is None:
-            raise ProjectError(f"{folder} is in no dvlite project", _how_to_have_one(repo))
+            raise ProjectError(f"{folder} is in no dvlite project", _how_to_have_one(repo, folder))
         return Project.at(repo, root, cache_folder)
 
     @staticmethod
@@ -287,11 +291,17 @@ def _find_root(folder: str, top: str) -> str | None:
         folder = os.path.dirname(folder)
 
 
-def _how_to_have_one(repo: GitRepo) -> str:
-    """A sparse checkout may have left the settings out."""
+def _how_to_have_one(repo: GitRepo, folder: str) -> str:
+    """A sparse checkout may have left the settings out; or the projects are folders further down,
+    or beside."""
     if repo.tracked([FILE]) and not os.path.lexists(os.path.join(repo.top, FILE)):
         return "git has its settings, but they are not checked out: git sparse-checkout add .dvlite"
-    return "make one: dvlite init"
+    here, top = os.path.realpath(folder), os.path.realpath(repo.top)
+    others = [os.path.relpath(os.path.join(top, one), here) for one in project_folders(repo)]
+    if not others:
+        return "make one: dvlite init"
+    shown = ", ".join(others[:_NAMED]) + (", …" if len(others) > _NAMED else "")
+    return f"the projects of this repository: {shown}\ngo into one, or: dvlite -C {others[0]} ..."
 
 
 def refuse_link(folder: str) -> None:

@@ -150,6 +150,15 @@ def a_project_inside_a_project(r: Repository) -> Words:
     return "-C", "inner", "init"
 
 
+@bad(PROJECT, "is around the dvlite project", "side by side")
+def a_project_around_a_project(r: Repository) -> Words:
+    r.git("init", "--quiet", "../outer")
+    for name in ("tools", "tools/inner"):
+        (r.path.parent / "outer" / name).mkdir()
+    r.dvlite("-C", "../outer/tools/inner", "init")
+    return "-C", "../outer/tools", "init"
+
+
 # -- paths -----------------------------------------------------------------------------------------
 
 

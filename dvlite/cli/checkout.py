@@ -167,8 +167,7 @@ def to_json(result: CheckoutResult) -> dict[str, Any]:
 def _counts(step: Step) -> str:
     if step.action == "remove":
         return ""
-    gone = len(step.plan.remove) - len({path for path, _ in step.plan.write} & {*step.plan.remove})
-    removed = f", {count(gone, 'file')} removed" if gone > 0 else ""
+    removed = f", {count(step.gone, 'file')} removed" if step.gone else ""
     return f"  {count(step.files, 'file')} written, {size(step.size)}{removed}"
 
 

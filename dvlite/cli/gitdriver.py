@@ -111,7 +111,7 @@ def _diff(common: Common, words: Sequence[str]) -> None:
     from dvlite.ops.diffdriver import show_change
 
     files = common.resolve(words[1]), common.resolve(words[4])
-    found = show_change(words[0], files, common.directory, _cache_folder())
+    found = show_change(_new_path(words), files, common.directory, _cache_folder())
     coloured = _is_coloured(common)
     for text, colour in _raw_lines(found) if found.raw is not None else _change_lines(found, words):
         style = {"bold": True} if colour == "bold" else {"fg": colour}
@@ -133,9 +133,8 @@ def _is_coloured(common: Common) -> bool:
 def _change_lines(found: ShownChange, words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     from dvlite.cli.diff import COLOURS, line, summary
 
-    new_path = words[7] if len(words) > 7 else words[0]
-    yield f"diff --dvlite {name('a/' + words[0])} {name('b/' + new_path)}", "bold"
-    yield f"{name(found.path)}: {_pointer(found.old)} -> {_pointer(found.new)}", None
+    yield f"diff --dvlite {name('a/' + words[0])} {name('b/' + _new_path(words))}", "bold"
+    yield f"{_renamed(words)}{name(found.path)}: {_versions(found)}", None
     comparison = found.comparison
     for item in comparison.differences[:_LISTED]:
         yield line(item), COLOURS[item.what]
@@ -149,6 +148,23 @@ def _change_lines(found: ShownChange, words: Sequence[str]) -> Iterator[tuple[st
         yield f"?  {name(unread.path)}/ differs; its listing is not in the cache", None
     if len(comparison.differences) > 1 or comparison.unread:
         yield summary(comparison), None
+
+
+def _new_path(words: Sequence[str]) -> str:
+    """git has an eighth word where it found a file under another name."""
+    return words[7] if len(words) > 7 else words[0]
+
+
+def _renamed(words: Sequence[str]) -> str:
+    if _new_path(words) == words[0]:
+        return ""
+    return f"{name(words[0].removesuffix('.dvl'))} -> "
+
+
+def _versions(found: ShownChange) -> str:
+    old, new = _pointer(found.old), _pointer(found.new)
+    is_same = found.old is not None and found.new is not None and found.old == found.new
+    return f"{new}, unchanged" if is_same else f"{old} -> {new}"
 
 
 def _pointer(pointer: Pointer | None) -> str:

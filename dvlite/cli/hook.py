@@ -14,19 +14,15 @@ from typing import TYPE_CHECKING
 import click
 
 from dvlite.cli.options import Common, common
-from dvlite.cli.output import complain, count, name, note, size, transferring, warn
+from dvlite.cli.output import complain, note, transferring
 from dvlite.errors import DvliteError, ProjectError
 
 if TYPE_CHECKING:
     from dvlite.gitchanges import Range
     from dvlite.gitrepo import GitRepo
-    from dvlite.ops.checkout import CheckoutResult
     from dvlite.ops.hookcalls import Changed
-    from dvlite.ops.hookcommit import Finding
-    from dvlite.ops.hookfollow import Followed
 
 _HOOKS = ("pre-commit", "pre-push", "post-checkout", "post-commit", "post-merge", "post-rewrite")
-_NAMED = 10
 _NOTHING = "0" * 40
 
 
@@ -70,53 +66,17 @@ def _cache_folder() -> str | None:
 
 
 def _before_commit(repo: GitRepo) -> None:
+    from dvlite.cli.hookwords import say_fault
     from dvlite.ops.hookcommit import examine
 
     found = examine(repo, _cache_folder())
     for root in dict.fromkeys(one.root for one in found):
         mine = [one for one in found if one.root == root]
         for fault in dict.fromkeys(one.fault for one in mine):
-            _complain(repo.top, [one for one in mine if one.fault == fault])
+            say_fault(repo.top, [one for one in mine if one.fault == fault])
     if found:
         note("hint: git commit --no-verify commits as it is")
         raise SystemExit(1)
-
-
-def _complain(top: str, found: Sequence[Finding]) -> None:
-    fault = found[0].fault
-    text = {
-        "not added": "tracked data has changed and is not added:",
-        "not recorded": "outputs of stages have changed and are not what dvlite.lock says:",
-        "large": f"larger than {size(found[0].limit)}, and about to be committed to git itself:",
-        "not ignored": "tracked by dvlite, but git does not ignore it:",
-        "in git": "tracked by dvlite, and about to be committed to git as well:",
-        "undecided": "a merge of these is not decided:",
-    }[fault]
-    lines = [
-        f"  {name(one.path)}{f'  {size(one.size_bytes)}' if one.size_bytes else ''}"
-        for one in found[:_NAMED]
-    ]
-    if len(found) > _NAMED:
-        lines.append(f"  and {len(found) - _NAMED:,} more")
-    complain("\n".join([text, *lines]), _way_out(fault, top, found))
-
-
-def _way_out(fault: str, top: str, found: Sequence[Finding]) -> str:
-    """As to be typed where the user is: git runs hooks at the top, and says from where."""
-    import shlex
-
-    here = os.path.realpath(os.path.join(top, os.environ.get("GIT_PREFIX", "")))
-    paths = [os.path.relpath(os.path.join(one.root, one.path), here) for one in found[:_NAMED]]
-    words = " ".join(map(shlex.quote, paths)) if len(found) <= _NAMED else "PATH..."
-    return {
-        "not added": f"dvlite add {words}",
-        "not recorded": "dvlite run makes them anew; dvlite run --accept records them as they are",
-        "large": f"git rm --cached {words} && dvlite add {words}\n"
-        "or allow larger ones: dvlite config core.max_git_file_size 50M",
-        "not ignored": f"dvlite add {words}",
-        "in git": f"git rm -r --cached {words}",
-        "undecided": "dvlite resolve --ours PATH, or --theirs",
-    }[fault]
 
 
 # -- pre-push --------------------------------------------------------------------------------------
@@ -129,16 +89,15 @@ def _before_push(common: Common, repo: GitRepo, words: Sequence[str]) -> None:
     changes = pushed_pointers(repo, commits)
     if not changes:
         return
-    from dvlite.cli.push import fail_if_incomplete, show
+    from dvlite.cli.hookwords import say_pushed
+    from dvlite.cli.push import fail_if_incomplete
     from dvlite.ops.hookpush import push_data
 
     try:
         with transferring(common.quiet, common.verbose) as progress:
             for pushed in push_data(repo, commits, changes, _cache_folder(), progress):
-                for label, why in pushed.unreadable:
-                    warn(f"{name(label)}: {why}")
+                say_pushed(repo.top, pushed)
                 if pushed.result is not None:
-                    show(pushed.result, note)
                     fail_if_incomplete(pushed.result)
     except DvliteError as error:
         ways = "git push --no-verify pushes the commits without their data"
@@ -174,11 +133,12 @@ def _after(common: Common, repo: GitRepo, hook: str, words: Sequence[str]) -> No
         changed = _changed(repo, hook, words)
         if changed.nothing:
             return
+        from dvlite.cli.hookwords import say_followed
         from dvlite.ops.hookfollow import follow
 
         with transferring(common.quiet, common.verbose) as progress:
             for followed in follow(repo, changed, _cache_folder(), progress):
-                _show_followed(repo, followed)
+                say_followed(repo.top, followed)
     except DvliteError as error:
         complain(str(error), error.hint)
         note("hint: dvlite checkout brings the data in step with git's work tree")
@@ -202,31 +162,3 @@ def _changed(repo: GitRepo, hook: str, words: Sequence[str]) -> Changed:
         how = (*words, os.environ.get("PRE_COMMIT_REWRITE_COMMAND", "rebase"))[0]
         return hookcalls.after_rewrite(repo, how, lines)
     return hookcalls.after_commit(repo)
-
-
-def _show_followed(repo: GitRepo, followed: Followed) -> None:
-    result = followed.result
-    if result.files or any(step.action == "remove" for step in result.steps):
-        paths = [step.path for step in result.steps if step.action not in ("none", "leave")]
-        shown = ", ".join(map(name, paths[:_NAMED]))
-        more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
-        written = f"{count(result.files, 'file')} written, {size(result.size)}"
-        note(f"dvlite: {shown}{more} followed git: {written}")
-    for step in result.steps:
-        if step.kept:
-            note(f"dvlite: your edits in {name(step.path)} are kept")
-    for path, why in (*result.left, *result.damaged):
-        warn(f"{name(path)} was left as it is: {why}")
-    if result.left:
-        note("hint: dvlite add PATH keeps it; dvlite checkout --force PATH discards it")
-    if result.missing:
-        _show_missing(repo, followed, result)
-
-
-def _show_missing(repo: GitRepo, followed: Followed, result: CheckoutResult) -> None:
-    lines = [f"{name(path)} ({count(files, 'file')})" for path, files in result.missing]
-    more = f" and {len(lines) - _NAMED:,} more" if len(lines) > _NAMED else ""
-    warn(f"not in the cache: {', '.join(lines[:_NAMED])}{more}")
-    if followed.unfetched is not None:
-        warn(f"could not be fetched: {followed.unfetched}")
-    note("hint: dvlite pull")

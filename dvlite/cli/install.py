@@ -19,7 +19,8 @@ def command(common: Common, framework: bool, uninstall: bool) -> None:
 
     Hooks check commits, let the data follow git's checkouts and merges, and push the data before
     git pushes the commits (docs/git.md). A hook of yours is kept and called first; --uninstall
-    brings it back as it was. Every clone needs it once; doing it again changes nothing.
+    brings it back as it was. Every clone needs it once, for all its projects; doing it again
+    changes nothing.
 
     \b
     Examples:
@@ -32,7 +33,7 @@ def command(common: Common, framework: bool, uninstall: bool) -> None:
 
     if framework and uninstall:
         raise UsageError("--pre-commit and --uninstall exclude each other")
-    project = common.project()
+    project = ops.project_of(common.directory)
     if uninstall:
         changed = ops.uninstall(project)
     elif framework:

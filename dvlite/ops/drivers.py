@@ -1,7 +1,8 @@
 """What tells git to merge and show pointers with dvlite: settings, and a line for .gitattributes.
 
 Owns both. Settings are git's local ones, which a clone does not have: each clone is told anew.
-Without them git treats pointers as any text.
+Without them git treats pointers as any text. They count for the whole repository, so each of its
+projects has the lines.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from dvlite.gitchanges import project_folders
+from dvlite.gitrepo import GitRepo
 from dvlite.project import Project
 from dvlite.workspace.gitignore import attribute, drop_attribute, has_attribute
 
@@ -22,7 +26,7 @@ _MERGE_WORDS = "merge -- %O %A %B %L %P %X %Y"
 @dataclass(frozen=True, slots=True)
 class DriverState:
     """Whether git is told: by its settings (`settings`: the wrong or missing ones), and by
-    .gitattributes."""
+    .gitattributes in every project of the work tree."""
 
     attributes: bool
     settings: tuple[str, ...]
@@ -43,30 +47,26 @@ def install_drivers(project: Project, program: str | None = None) -> tuple[str, 
         if project.repo.setting(key, local=True) != value:
             project.repo.set_setting(key, value)
             changed.append(key)
-    paths = [attribute(project.root, rule) for rule in RULES]
-    path = next((path for path in paths if path is not None), None)
-    if path is not None:
-        name = os.path.relpath(path, project.root)
-        project.repo.stage([project.to_git(name)])
-        changed.append(name)
-    return tuple(changed)
+    return (*changed, *_edit_attributes(project, attribute))
+
+
+def attributes_of_new(repo: GitRepo, root: str) -> str | None:
+    """Gives a new project the lines where git uses the drivers already; the file's path if it
+    changed."""
+    if repo.setting("merge.dvlite.driver", local=True) is None:
+        return None
+    return _edit_rules(root, attribute)
 
 
 def uninstall_drivers(project: Project, attributes: bool = False) -> tuple[str, ...]:
-    """Takes the settings back; `attributes`: the line of .gitattributes, which colleagues share,
+    """Takes the settings back; `attributes`: the lines of .gitattributes, which colleagues share,
     too. What changed."""
     changed = []
     for key in _settings(""):
         if project.repo.setting(key, local=True) is not None:
             project.repo.set_setting(key, None)
             changed.append(key)
-    paths = [drop_attribute(project.root, rule) for rule in RULES] if attributes else []
-    path = next((path for path in paths if path is not None), None)
-    if path is not None:
-        name = os.path.relpath(path, project.root)
-        project.repo.stage([project.to_git(name)])
-        changed.append(name)
-    return tuple(changed)
+    return (*changed, *(_edit_attributes(project, drop_attribute) if attributes else ()))
 
 
 def drivers_state(project: Project, program: str | None = None) -> DriverState:
@@ -74,8 +74,30 @@ def drivers_state(project: Project, program: str | None = None) -> DriverState:
     wanted = _settings(program or program_of())
     repo = project.repo
     wrong = [key for key, value in wanted.items() if repo.setting(key, local=True) != value]
-    there = all(has_attribute(project.root, rule) for rule in RULES)
+    there = all(has_attribute(root, rule) for root in _roots(project) for rule in RULES)
     return DriverState(there, tuple(wrong))
+
+
+def _roots(project: Project) -> list[str]:
+    """The folders of this project and of all others of the work tree."""
+    top = os.path.realpath(project.repo.top)
+    others = (os.path.join(top, folder).rstrip("/") for folder in project_folders(project.repo))
+    return sorted({project.root, *others})
+
+
+def _edit_attributes(project: Project, edit: Callable[[str, bytes], str | None]) -> tuple[str, ...]:
+    """As git names them, the files that changed; they are staged."""
+    top = os.path.realpath(project.repo.top)
+    paths = [_edit_rules(root, edit) for root in _roots(project)]
+    changed = tuple(os.path.relpath(path, top) for path in paths if path is not None)
+    if changed:
+        project.repo.stage(list(changed))
+    return changed
+
+
+def _edit_rules(root: str, edit: Callable[[str, bytes], str | None]) -> str | None:
+    paths = [edit(root, rule) for rule in RULES]
+    return next((path for path in paths if path is not None), None)
 
 
 def program_of() -> str:

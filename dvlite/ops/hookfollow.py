@@ -8,7 +8,7 @@ pointer does: somebody who pulled one folder of many does not want all of them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dvlite.errors import DvliteError
@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Followed:
     """What happened to the paths of one project. `unfetched`: why what is missing could not be
-    fetched, where it was to be."""
+    fetched, where it was to be; `unignored`: paths that came, and that git does not ignore."""
 
     root: str
     result: CheckoutResult
     unfetched: DvliteError | None = None
+    unignored: tuple[str, ...] = ()
 
 
 def follow(
@@ -75,7 +76,17 @@ def _new_outputs(project: Project, before: str | None) -> list[str]:
 def _follow(project: Project, new: Iterable[str], progress: Progress) -> list[Followed]:
     pointers = pointers_of(project)
     paths = tuple(sorted(_behind(pointers, project.base(), new)))
-    return [_bring(project, pointers, paths, progress)] if paths else []
+    if not paths:
+        return []
+    found = _bring(project, pointers, paths, progress)
+    return [replace(found, unignored=_unignored(project, found.result))]
+
+
+def _unignored(project: Project, result: CheckoutResult) -> tuple[str, ...]:
+    """As where `git mv` gave a pointer another name, which no line of `.gitignore` knows."""
+    names = {project.to_git(step.path): step.path for step in result.steps if step.action == "make"}
+    ignored = project.repo.ignored(names)
+    return tuple(path for name, path in names.items() if name not in ignored)
 
 
 def _bring(

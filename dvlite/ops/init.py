@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from dvlite.atomic import publish_in_tree
 from dvlite.errors import ProjectError
 from dvlite.gitrepo import GitRepo
+from dvlite.ops.drivers import attributes_of_new
 from dvlite.project import Project, refuse_link
 from dvlite.workspace.config import FILE, edit
 from dvlite.workspace.gitignore import merge_by_union
@@ -29,13 +30,15 @@ def init(folder: str) -> InitResult:
     """Makes `folder` (inside a git work tree) a project. Doing it again changes nothing.
 
     Raises:
-        ProjectError: no git repository, or `folder` is inside another project.
+        ProjectError: no git repository, or `folder` is inside another project, or around one.
     """
     repo = GitRepo.discover(folder)
     root = os.path.realpath(folder)
     _refuse_nested(repo, root)
     refuse_link(root)
-    created = [path for path in (_ignore(root), _config(root), merge_by_union(root)) if path]
+    attributes = merge_by_union(root), attributes_of_new(repo, root)
+    made = _ignore(root), _config(root), next(filter(None, attributes), None)
+    created = [path for path in made if path]
     project = Project.at(repo, root)
     _stage(project, [os.path.relpath(path, root) for path in created])
     return InitResult(root, tuple(os.path.relpath(path, root) for path in created))
@@ -55,6 +58,7 @@ def _ignore_name() -> str:
 
 
 def _refuse_nested(repo: GitRepo, root: str) -> None:
+    _refuse_around(repo, root)
     above = os.path.dirname(root)
     top = os.path.realpath(repo.top)
     while root != top and len(above) >= len(top):
@@ -66,6 +70,18 @@ def _refuse_nested(repo: GitRepo, root: str) -> None:
         if above == top:
             return
         above = os.path.dirname(above)
+
+
+def _refuse_around(repo: GitRepo, root: str) -> None:
+    top = os.path.realpath(repo.top)
+    inside = "" if root == top else os.path.relpath(root, top)
+    for path in repo.find_files(f"/{FILE}", inside):
+        below = os.path.join(top, path.removesuffix(f"/{FILE}"))
+        if below != root and os.path.isfile(os.path.join(below, FILE)):
+            raise ProjectError(
+                f"{root} is around the dvlite project {below}",
+                "use that one; a repository may hold several projects, but side by side",
+            )
 
 
 def _config(root: str) -> str | None:

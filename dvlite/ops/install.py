@@ -6,10 +6,13 @@ there before is back, and says in what state it is.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dvlite.errors import ConflictError
+from dvlite.errors import ConflictError, ProjectError
+from dvlite.gitchanges import project_folders
+from dvlite.gitrepo import GitRepo
 from dvlite.ops.drivers import drivers_state, install_drivers, program_of, uninstall_drivers
 from dvlite.ops.hookfiles import (
     HOOKS,
@@ -43,6 +46,24 @@ class Part:
     install: Callable[[Project, str], tuple[str, ...]]
     uninstall: Callable[[Project], tuple[str, ...]]
     state: Callable[[Project, str], PartState]
+
+
+def project_of(folder: str) -> Project:
+    """The project that `folder` is in, or else one of the repository's: what is installed serves
+    all of them.
+
+    Raises:
+        ProjectError: there is none.
+    """
+    try:
+        return Project.open(folder)
+    except ProjectError:
+        repo = GitRepo.discover(folder)
+        folders = project_folders(repo)
+        if not folders:
+            raise
+        root = os.path.join(os.path.realpath(repo.top), folders[0])
+        return Project.at(repo, root)
 
 
 def install(project: Project, program: str | None = None) -> dict[str, tuple[str, ...]]:

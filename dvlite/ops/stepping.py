@@ -70,6 +70,16 @@ class Step:
             return self.plan.size
         return self.target.size if self.action in ("make", "replace") and self.target else 0
 
+    @property
+    def gone(self) -> int:
+        """Files to remove, without those that are written anew."""
+        if self.action == "change":
+            anew = {path for path, _ in self.plan.write}
+            return len(self.plan.remove) - len(anew & {*self.plan.remove})
+        if self.action != "remove" or self.here.pointer is None:
+            return 0
+        return len(self.plan.remove) or self.here.pointer.files
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:

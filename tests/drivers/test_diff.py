@@ -110,10 +110,12 @@ def test_the_mode_of_a_single_file(driven: Repository) -> None:
 def test_a_renamed_pointer(driven: Repository) -> None:
     driven.add_and_commit({**FILES, **{f"data/{n}": b"%d" % n for n in range(9)}}, "data")
     driven.dvlite("mv", "data", "moved")
+    shown = driven.git("diff", "--cached").split("diff --dvlite ")[1].splitlines()
+    assert shown == ["a/data.dvl b/moved.dvl", "data -> moved: 13 files, 52 B, unchanged"]
     driven.write({"moved/new": b"1"})
     driven.dvlite("add", "-u")
-    shown = driven.git("diff", "--cached", "-M1%")
-    assert "diff --dvlite a/data.dvl b/moved.dvl" in shown and "A  data/new  1 B" in shown
+    shown = driven.git("diff", "--cached", "-M1%").split("diff --dvlite ")[1].splitlines()
+    assert shown[1:] == ["data -> moved: 13 files, 52 B -> 14 files, 53 B", "A  moved/new  1 B"]
 
 
 def test_content_that_is_not_here_is_told_from_the_pointer(changed: Repository) -> None:

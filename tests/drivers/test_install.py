@@ -64,6 +64,41 @@ def test_a_clone_has_the_line_and_not_the_settings(repository: Repository) -> No
     assert install_drivers(project(clone)) == KEYS
 
 
+@pytest.fixture
+def several(repository: Repository) -> Repository:
+    """Two projects in folders of one repository."""
+    repository.git("rm", "-r", "--quiet", ".dvlite", ".gitattributes")
+    for name in ("one", "two"):
+        (repository.path / name).mkdir()
+        repository.dvlite("-C", name, "init")
+    return repository
+
+
+def test_all_projects_of_a_repository_have_the_lines(several: Repository) -> None:
+    """The settings count for all of them; where the lines lack, git would merge as text."""
+    ran = several.dvlite("install")  # at the top, which is in none of them
+    assert "one/.gitattributes, two/.gitattributes" in ran.out
+    assert "dvlite" in several.git("check-attr", "merge", "--", "two/a.dvl")
+    staged = several.git("diff", "--cached", "--name-only")
+    assert "one/.gitattributes" in staged and "two/.gitattributes" in staged
+    two = Project.open(str(several.path / "two"))
+    assert drivers_state(two).installed
+    several.write({"two/.gitattributes": b""})
+    assert not drivers_state(Project.open(str(several.path / "one"))).attributes
+    assert install_drivers(two) == ("two/.gitattributes",)
+    uninstall_drivers(two, attributes=True)
+    assert "dvlite.lock" not in several.read("one/.gitattributes").decode()
+
+
+def test_a_project_that_comes_later_has_the_lines(several: Repository) -> None:
+    several.dvlite("-C", "one", "install")
+    (several.path / "three").mkdir()
+    several.dvlite("-C", "three", "init")
+    assert "dvlite" in several.git("check-attr", "merge", "--", "three/a.dvl")
+    assert several.dvlite("install").out == "everything is installed already\n"
+    assert several.git("diff", "--name-only") == ""
+
+
 def test_taking_it_back(repository: Repository) -> None:
     before = repository.read(".gitattributes")
     install_drivers(project(repository))

@@ -154,7 +154,14 @@ def test_projects_beside_each_other(hooked: Repository) -> None:
     install(Project.open(str(alone.path / "one")), hooked.git("config", "dvlite.program").strip())
     assert commit(alone).code == 0
     alone.write({"one/model": b"1", "two/model": b"2"})
-    refused(commit(alone), "\n  model\n", "dvlite add one/model", "dvlite add two/model")
+    texts = "\n  one/model\n", "dvlite -C one add model", "dvlite -C two add model"
+    refused(commit(alone), *texts)
+    ran = git(alone, "-C", "one", "commit", "--quiet", "--allow-empty", "-m", "below")
+    refused(ran, "\n  model\n", "hint: dvlite add model\n", "dvlite -C ../two add model")
+    assert "the projects of this repository: one, two" in alone.dvlite("status", code=3).err
+    for name in ("one", "two"):
+        alone.dvlite("-C", name, "add", "model")
+    assert commit(alone).code == 0
 
 
 def test_a_second_work_tree_is_judged_by_its_own_index(hooked: Repository, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +53,52 @@ def test_a_path_that_one_branch_lacks_comes_and_goes(hooked: Repository) -> None
     assert not (hooked.path / "extra").exists()
     hooked.git("checkout", "--quiet", "more")
     assert files(hooked, "extra") == {"x": b"x"}
+    told = git(hooked, "checkout", "--quiet", "main")
+    assert told.err == "dvlite: extra followed git: 1 file removed\n"
+
+
+def test_files_that_only_go_are_told(hooked: Repository) -> None:
+    branch(hooked, "less")
+    (hooked.path / "data/b").unlink()
+    hooked.dvlite("add", "data")
+    hooked.commit("less")
+    hooked.git("checkout", "--quiet", "main")
+    told = git(hooked, "checkout", "--quiet", "less")
+    assert told.err == "dvlite: data followed git: 1 file removed\n"
+    assert files(hooked) == {"a": b"a"}
+
+
+def test_a_pointer_that_git_moved_and_nothing_ignores_is_told(hooked: Repository) -> None:
+    hooked.git("mv", "model.dvl", "renamed.dvl")
+    told = git(hooked, "commit", "--quiet", "-m", "moved")
+    assert "git does not ignore renamed\nhint: dvlite add renamed\n" in told.err
+    hooked.dvlite("add", "renamed")
+    assert hooked.git("status", "--porcelain") == "M  .gitignore\n"
+
+
+def test_projects_beside_each_other_are_named(hooked: Repository, tmp_path: Path) -> None:
+    place = tmp_path / "several"
+    place.mkdir()
+    several = Repository(place, hooked.store)
+    several.git("init", "--quiet")
+    for name in ("one", "two"):
+        (place / name).mkdir()
+        several.dvlite("-C", name, "init")
+        several.write({f"{name}/model": b"1"})
+        several.dvlite("-C", name, "add", "model")
+    install(Project.open(str(place / "one")), hooked.git("config", "dvlite.program").strip())
+    several.commit()
+    several.write({"one/model": b"2", "two/model": b"3"})
+    for name in ("one", "two"):
+        several.dvlite("-C", name, "add", "model")
+    several.commit()
+    told = git(several, "checkout", "--quiet", "HEAD~1").err
+    assert "one/model followed git" in told and "two/model followed git" in told
+    shutil.rmtree(place / ".git/dvlite/cache")
+    told = git(several, "-C", "one", "checkout", "--quiet", "main").err
+    assert "warning: model was left as it is" in told
+    assert "warning: ../two/model was left as it is" in told
+    assert "hint: dvlite -C ../two add PATH keeps it" in told
 
 
 def test_a_checkout_of_files(hooked: Repository) -> None:

@@ -231,8 +231,10 @@ def test_a_project_in_a_folder_and_one_beside_it(
         several.dvlite("-C", name, "add", "data")
     several.commit()
     install(Project.open(str(folder / "two")), program)
-    assert git(several, "push", "origin", "main").code == 0
+    told = git(several, "push", "origin", "main")
+    assert told.code == 0
     for name in ("one", "two"):
+        assert f"{name}: pushed to store: 1 new file" in told.err
         assert "everything is on" in several.dvlite("-C", name, "status", "--remote").out
 
 
