@@ -168,7 +168,9 @@ def _no_such(project: Project, target: Target, below: list[str]) -> PathError:
             f"git show {target.revision or 'HEAD'}:{project.to_git(target.path)}",
         )
     rev = f" --rev {target.revision}" if target.revision else ""
-    return PathError(f"no pointer tracks {_label(target)}", f"what is: dvlite ls{rev}")
+    # what was meant as a revision, and is none, is taken for a part of the path
+    commits = "; the commits: git log --oneline --all" if ":" in target.path else ""
+    return PathError(f"no pointer tracks {_label(target)}", f"what is: dvlite ls{rev}{commits}")
 
 
 def _label(target: Target) -> str:

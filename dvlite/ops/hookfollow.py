@@ -7,7 +7,9 @@ pointer does: somebody who pulled one folder of many does not want all of them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ from dvlite.pipeline.naming import LOCK, is_lock, named_by
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.workspace.base import Base
+from dvlite.workspace.config import FILE
 from dvlite.workspace.pointer import data_path
 
 if TYPE_CHECKING:
@@ -60,7 +63,21 @@ def follow(
         if LOCK in names:
             new += _new_outputs(project, None if names[LOCK] else changed.before or "HEAD")
         found += _follow(project, new, progress)
+        _tidy(project)
     return found
+
+
+def _tidy(project: Project) -> None:
+    """Where git has taken the project away, its empty folders go too, as git's own do."""
+    if os.path.lexists(project.absolute(FILE)) or project.root == os.path.realpath(
+        project.repo.top
+    ):
+        return
+    ours = os.path.dirname(project.absolute(FILE))
+    with suppress(OSError):  # somebody's files are there
+        for folder in (os.path.join(ours, "tmp"), ours, project.root):
+            with suppress(FileNotFoundError):
+                os.rmdir(folder)
 
 
 def _new_outputs(project: Project, before: str | None) -> list[str]:

@@ -101,6 +101,23 @@ def test_projects_beside_each_other_are_named(hooked: Repository, tmp_path: Path
     assert "hint: dvlite -C ../two add PATH keeps it" in told
 
 
+def test_a_project_that_git_moves_takes_its_data_along(hooked: Repository, tmp_path: Path) -> None:
+    place = tmp_path / "moving"
+    (place / "deep/one").mkdir(parents=True)
+    moving = Repository(place, hooked.store)
+    moving.git("init", "--quiet")
+    moving.dvlite("-C", "deep/one", "init")
+    moving.write({"deep/one/data/a": b"1"})
+    moving.dvlite("-C", "deep/one", "add", "data")
+    moving.dvlite("install")
+    moving.commit()
+    moving.git("mv", "deep/one", "deep/two")
+    moving.commit("moved")
+    assert moving.read("deep/two/data/a") == b"1" and not (place / "deep/one").exists()
+    moving.git("checkout", "--quiet", "HEAD~1")
+    assert moving.read("deep/one/data/a") == b"1" and not (place / "deep/two").exists()
+
+
 def test_a_checkout_of_files(hooked: Repository) -> None:
     before = hooked.git("rev-parse", "HEAD").strip()
     change(hooked, "data/b", b"new")

@@ -161,3 +161,5 @@ def test_it_says_what_a_path_is_that_no_pointer_tracks(versions: Repository) -> 
     assert "several tracked paths" in versions.dvlite("get", "v1:", "-o", "x", code=PATH).err
     assert "held no no" in versions.dvlite("get", "v1:data/no", "-o", "x", code=PATH).err
     versions.dvlite("get", "--rev", "v9", "data", "-o", "x", code=MISSING)
+    said = versions.dvlite("get", "nowhere:data", code=4).err
+    assert "no pointer tracks nowhere:data" in said and "git log" in said
