@@ -144,9 +144,11 @@ class _Talk:
             note(f"an edit of {name(one.path)} was replaced: dvlite checkout --recover {one.id}")
         if result.what == "would run":
             self.output.line(f"would run  {name(result.name)}: {_why(result.reasons)}")
-            if self.common.verbose or len(result.reasons) > 1:
-                for reason in result.reasons[1:]:
+            for at, reason in enumerate(result.reasons):
+                if at:
                     self.output.line(f"           {_reason(reason)}")
+                for line in _commands(reason):
+                    self.output.line(f"             {line}")
         elif result.what in ("restored", "accepted"):
             self.output.line(f"{result.what:<10} {name(result.name)}: {_why(result.reasons)}")
         elif result.what == "ran":
@@ -169,11 +171,22 @@ def _reason(reason: Reason) -> str:
         return _WORDS[reason.why]
     if reason.why == "parameter":
         return f"{name(reason.name)} {_value(reason.old)} -> {_value(reason.new)}"
+    if reason.why == "command" and reason.name:
+        return f"its {name(reason.name)} {_value(reason.old)} -> {_value(reason.new)}"
     if reason.why == "command":
-        return f"its {name(reason.name) if reason.name else 'command'} changed"
+        return "its command changed"
     if reason.why == "upstream":
         return f"{name(reason.name)} would run"
     return f"{reason.why} {name(reason.name)} {plain(str(reason.new))}"
+
+
+def _commands(reason: Reason) -> list[str]:
+    """What of the commands is another now."""
+    if reason.why != "command" or reason.name:
+        return []
+    old, new = list(reason.old or ()), list(reason.new or ())
+    gone = [f"- {plain(one)}" for one in old if one not in new]
+    return gone + [f"+ {plain(one)}" for one in new if one not in old]
 
 
 def _value(value: Any) -> str:

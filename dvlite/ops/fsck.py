@@ -25,7 +25,7 @@ from dvlite.storage.cache import Cache
 from dvlite.storage.cachecheck import CacheReport, check_cache, set_right
 from dvlite.storage.index import open_index
 from dvlite.storage.tree import Kind, Tree
-from dvlite.workspace import statindex
+from dvlite.workspace import fileindex, statindex
 from dvlite.workspace.pointer import Pointer
 
 
@@ -202,7 +202,8 @@ def _check_records(project: Project, result: FsckResult, repair: bool) -> None:
         for folder, _, names in os.walk(os.path.join(tree.git_dir, "dvlite")):
             for name in names if os.path.basename(folder) == "stat" else ():
                 path = os.path.join(folder, name)
-                if name.startswith(".") or statindex.is_whole(path):
+                is_whole = fileindex.is_whole if name == fileindex.NAME else statindex.is_whole
+                if name.startswith(".") or is_whole(path):
                     continue
                 text = "the stat index is damaged; files are read again"
                 result.findings.append(Finding("stat index", path, text, False, repair))

@@ -10,24 +10,26 @@ from __future__ import annotations
 import os
 import queue
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dvlite.errors import DvliteError, MissingError, PathError, RemoteError, UsageError
 from dvlite.ops.atrevision import environment_of
 from dvlite.ops.discarded import Discarded
 from dvlite.ops.fetch import FetchRequest, fetch_named
 from dvlite.ops.pipelines import load_pipeline
+from dvlite.ops.recorder import Recorder
 from dvlite.ops.roots import Named
 from dvlite.ops.runcache import RunCache
+from dvlite.ops.runchoice import chosen, refuse_tracked
 from dvlite.ops.runwords import Listener, RunRequest, StageResult
 from dvlite.ops.scripts import forgotten_scripts
 from dvlite.ops.seeing import Seer
-from dvlite.ops.stagelock import StageLock, try_stage
-from dvlite.ops.stagelogs import new_log
+from dvlite.ops.stagelock import StageLock, is_held, stop_leftovers, try_stage
+from dvlite.ops.stagelogs import StageLogs
 from dvlite.ops.stageoutputs import (
-    Recorder,
+    free_outputs,
     make_folders,
     pointers_of,
     remove,
@@ -35,13 +37,12 @@ from dvlite.ops.stageoutputs import (
 )
 from dvlite.ops.stageprocess import Ended, StageProcess, Work, stop
 from dvlite.ops.stagestate import Examiner, Reason
-from dvlite.pipeline.graph import Graph, select
+from dvlite.ops.turns import Turns
+from dvlite.pipeline.graph import Graph
 from dvlite.pipeline.lockfile import LockedStage
 from dvlite.pipeline.stage import Pipeline, Stage
-from dvlite.pipeline.stagefile import FILE
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
-from dvlite.workspace.pointer import SUFFIX, data_path
 
 _BAD = frozenset(("failed", "blocked", "declined"))
 # How often a stage that another dvlite runs is looked at again.
@@ -56,7 +57,7 @@ class _Running:
     lock: StageLock
     begun: float
     log: str
-    process: StageProcess | None = None
+    process: StageProcess
     discarded: tuple[Discarded, ...] = ()
 
 
@@ -75,43 +76,8 @@ def run(
     pipeline = load_pipeline(project)
     graph = Graph.of(pipeline)
     names = chosen(pipeline, graph, request)
-    _refuse_tracked(project, pipeline, names)
+    refuse_tracked(project, pipeline, names)
     return _Run(project, request, pipeline, graph, listener or Listener(), progress).run(names)
-
-
-def chosen(pipeline: Pipeline, graph: Graph, request: RunRequest) -> list[str]:
-    """The stages that a request means, needed ones first.
-
-    Raises:
-        MissingError: there are no stages, or none of that name.
-    """
-    if not pipeline.stages:
-        raise MissingError("there are no stages here", f"{FILE} defines them: dvlite stage add")
-    names = select(pipeline, request.names) if request.names else list(graph.order)
-    if request.downstream:
-        return graph.sorted(graph.descendants(names))
-    return graph.sorted(names if request.single else graph.ancestors(names))
-
-
-def _refuse_tracked(project: Project, pipeline: Pipeline, names: Iterable[str]) -> None:
-    """An output cannot have a pointer too.
-
-    Raises:
-        PathError: naming both.
-    """
-    own = [data_path(path) for path in project.pointer_paths() if path.endswith(SUFFIX)]
-    tracked = dict.fromkeys(own)
-    for name in names:
-        for out in pipeline.stages[name].outs:
-            parts = out.path.split("/")
-            above = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
-            found = next((path for path in above if path in tracked), None)
-            found = found or next((one for one in own if one.startswith(out.path + "/")), None)
-            if found is not None:
-                raise PathError(
-                    f"{out.path}, an output of {name}, is tracked on its own: {found}{SUFFIX}",
-                    f"stop that first: dvlite rm {found}",
-                )
 
 
 class _Run:
@@ -135,25 +101,30 @@ class _Run:
         self.ended: queue.SimpleQueue[tuple[str, Ended]] = queue.SimpleQueue()
         self.running: dict[str, _Running] = {}
         self.results: dict[str, StageResult] = {}
+        self.turns = Turns((), {})
+        self.logs: StageLogs | None = None
         self.told: set[str] = set()
+        self.waited: set[str] = set()
+        self.stopped: set[str] = set()
         self.stopping = False
 
     def run(self, names: Sequence[str]) -> list[StageResult]:
         """All of these."""
-        waiting = dict.fromkeys(names)
+        self.turns = Turns(names, self.graph.upstream)
+        if not self.request.dry_run:
+            self._stop_leftovers()
         try:
-            while waiting or self.running:
-                for name in list(waiting):
-                    if self._may_begin(name, waiting) and self._take(self.pipeline.stages[name]):
-                        del waiting[name]
+            while True:
+                self._begin_all()
                 if self.running:
                     self._wait()
-                elif waiting and not any(self._may_begin(name, waiting) for name in waiting):
-                    for name in list(waiting):  # after a failure
-                        self._end(StageResult(name, "blocked"))
-                        del waiting[name]
-                elif waiting:  # another dvlite runs them
+                elif self._is_halted() or not self.turns.rest():
+                    break
+                else:  # another dvlite runs them
                     time.sleep(_AGAIN_S)
+                self.turns.again()
+            for name in self.turns.rest():  # after a failure
+                self._end(StageResult(name, "blocked"))
         except BaseException:
             self._abandon()
             raise
@@ -163,14 +134,24 @@ class _Run:
                 self.recorder.tell_git()
         return list(self.results.values())
 
-    def _may_begin(self, name: str, waiting: Mapping[str, None]) -> bool:
-        needed = self.graph.upstream[name]
-        if any(other in waiting or other in self.running for other in needed):
-            return False
-        failed = any(other in self.results and self.results[other].what in _BAD for other in needed)
-        if failed:
-            return self.request.keep_going or not self.stopping
-        return not self.stopping or self.request.keep_going
+    def _is_halted(self) -> bool:
+        """After a failure nothing new begins, unless that is asked for."""
+        return self.stopping and not self.request.keep_going
+
+    def _begin_all(self) -> None:
+        """Deals with stages until nothing more can begin."""
+        while not self._is_halted() and len(self.running) < self.request.jobs:
+            name = self.turns.take()
+            if name is None:
+                return
+            if not self._take(self.pipeline.stages[name]):
+                self.turns.put_back(name)
+
+    def _stop_leftovers(self) -> None:
+        """What a killed dvlite left running would write while others read."""
+        for name in stop_leftovers(self.project, self.pipeline.stages):
+            self.stopped.add(name)
+            self.listener.warns(name, "what a killed dvlite run left running was stopped")
 
     # -- one stage ---------------------------------------------------------------------------------
 
@@ -183,6 +164,13 @@ class _Run:
         try:
             return self._consider(stage, needed)
         except DvliteError as error:
+            busy = None if self.request.dry_run else self._busy_beside(stage.name)
+            if busy is not None:  # it may be making what is missing
+                return self._wait_for(stage, busy)
+            if stage.name in self.waited:
+                self.waited.discard(stage.name)
+                self._forget_all(stage)
+                return False
             self._fail(StageResult(stage.name, "failed", error=error))
             return True
 
@@ -190,41 +178,94 @@ class _Run:
         if stage.frozen and not (self.request.force and stage.name in self.request.names):
             self._end(StageResult(stage.name, "frozen"))
             return True
-        would = [one for one in needed if one in self.results and self._would(one)]
-        if would:  # of a dry run: what it will read is not known
-            self._end(StageResult(stage.name, "would run", (Reason("upstream", would[0]),)))
+        if any(self._would(one) for one in needed):
+            self._end(StageResult(stage.name, "would run", tuple(self._foresee(stage, needed))))
             return True
         inputs = self.examiner.inputs(stage)
         locked = self.recorder.lock().get(stage.name)
         reasons = tuple(self.examiner.reasons(stage, inputs, locked))
-        if self.request.accept:
-            return self._accept(stage, inputs, reasons)
         if self.request.force:
             reasons = (Reason("forced"), *reasons)
-        if not reasons:
-            self._end(StageResult(stage.name, "unchanged"))
-            return True
-        if self.request.dry_run:
-            self._end(StageResult(stage.name, "would run", reasons))
-            return True
-        if self._restore(stage, inputs, reasons):
-            return True
-        if len(self.running) >= self.request.jobs:
-            return False
-        return self._begin(stage, inputs, reasons)
-
-    def _would(self, name: str) -> bool:
-        return self.results[name].what == "would run"
-
-    def _accept(self, stage: Stage, inputs: LockedStage, reasons: tuple[Reason, ...]) -> bool:
         if not reasons:
             self._end(StageResult(stage.name, "unchanged"))
         elif self.request.dry_run:
             self._end(StageResult(stage.name, "would run", reasons))
         else:
-            self.recorder.record(stage, inputs)
-            self._end(StageResult(stage.name, "accepted", reasons))
+            return self._make(stage, inputs, reasons, locked)
         return True
+
+    def _foresee(self, stage: Stage, needed: Iterable[str]) -> Iterator[Reason]:
+        """Why a stage would run after others; what these will make is not known."""
+        yield from (Reason("upstream", one) for one in needed if self._would(one))
+        locked = self.recorder.lock().get(stage.name)
+        made = {path for path, name in self.graph.makers.items() if self._would(name)}
+        yield from self.examiner.reasons_apart(stage, locked, made)
+
+    def _would(self, name: str) -> bool:
+        return name in self.results and self.results[name].what == "would run"
+
+    def _make(
+        self,
+        stage: Stage,
+        inputs: LockedStage,
+        reasons: tuple[Reason, ...],
+        locked: LockedStage | None,
+    ) -> bool:
+        """Makes the outputs of a stage be there, in one way or another; False while another dvlite
+        is at it, or at a stage whose outputs this one reads, or which reads its."""
+        lock = try_stage(self.project, stage.name)
+        if lock is None:
+            return self._wait_for(stage, stage.name)
+        busy = self._busy_beside(stage.name)
+        if busy is not None:
+            lock.release()
+            return self._wait_for(stage, busy)
+        if stage.name in self.waited or self.recorder.lock().get(stage.name) != locked:
+            lock.release()  # what is there now tells whether it is still to be run
+            self.waited.discard(stage.name)
+            self._forget_all(stage)
+            return False
+        if lock.stopped:
+            self.stopped.add(stage.name)
+        try:
+            self._make_locked(stage, inputs, reasons, lock)
+        finally:
+            if stage.name not in self.running:
+                lock.release()
+        return True
+
+    def _wait_for(self, stage: Stage, busy: str) -> bool:
+        """Puts a stage off, because another dvlite is at one."""
+        self.waited.add(stage.name)
+        if busy not in self.told:
+            self.told.add(busy)
+            self.listener.waits(busy)
+        return False
+
+    def _busy_beside(self, name: str) -> str | None:
+        """A stage that another dvlite is at, and that shares files with this one. Both take their
+        own lock first, so that of two at least one sees the other."""
+        others = (*self.graph.upstream[name], *self.graph.downstream[name])
+        return next(
+            (one for one in others if one not in self.running and is_held(self.project, one)), None
+        )
+
+    def _make_locked(
+        self, stage: Stage, inputs: LockedStage, reasons: tuple[Reason, ...], lock: StageLock
+    ) -> None:
+        if self.request.accept:
+            self._accept(stage, inputs, reasons)
+        elif not self._restore(stage, inputs, reasons):
+            if self.listener.asks(stage, reasons):
+                self._start(stage, inputs, reasons, lock)
+            else:
+                self._end(StageResult(stage.name, "declined", reasons))
+
+    def _accept(self, stage: Stage, inputs: LockedStage, reasons: tuple[Reason, ...]) -> None:
+        [recorded] = self.recorder.record([(stage, inputs)])
+        if isinstance(recorded, DvliteError):
+            raise recorded
+        self._end(StageResult(stage.name, "accepted", reasons))
 
     def _restore(self, stage: Stage, inputs: LockedStage, reasons: tuple[Reason, ...]) -> bool:
         """Brings back what the stage made when it read the same before."""
@@ -247,45 +288,22 @@ class _Run:
             return False
         return self.recorder.can_restore(known)
 
-    def _begin(self, stage: Stage, inputs: LockedStage, reasons: tuple[Reason, ...]) -> bool:
-        """Starts a stage's commands; False while another dvlite runs them."""
-        lock = try_stage(self.project, stage.name)
-        if lock is None:
-            if stage.name not in self.told:
-                self.told.add(stage.name)
-                self.listener.waits(stage.name)
-            return False
-        try:
-            locked = self.recorder.lock().get(stage.name)
-            if stage.name in self.told and not self.request.force:  # it may have run there
-                self.seer.forget(out.path for out in stage.outs)
-                if not self.examiner.reasons(stage, inputs, locked):
-                    lock.release()
-                    self._end(StageResult(stage.name, "unchanged"))
-                    return True
-            if not self.listener.asks(stage, reasons):
-                lock.release()
-                self._end(StageResult(stage.name, "declined", reasons))
-                return True
-            self._start(stage, inputs, reasons, lock)
-        except BaseException:
-            if stage.name not in self.running:
-                lock.release()
-            raise
-        return True
-
     def _start(
         self, stage: Stage, inputs: LockedStage, reasons: tuple[Reason, ...], lock: StageLock
     ) -> None:
         for script in forgotten_scripts(self.project, stage):
             self.listener.warns(stage.name, f"it runs {script}, which is not among its deps")
-        discarded = remove_outputs(self.project, stage, lock.unfinished)
+        self._refuse_absent(stage)
+        env = {**self.request.environment, **environment_of(self.project, stage), **stage.env}
+        known = self.recorder.lock().get(stage.name)
+        discarded = remove_outputs(self.project, stage, known, stage.name not in self.stopped)
+        free_outputs(self.project, stage)
         make_folders(self.project, stage)
         folder = self.project.absolute(stage.wdir)
         if not os.path.isdir(folder):
             raise MissingError(f"there is no folder {stage.wdir}, the wdir of {stage.name}")
-        env = {**self.request.environment, **environment_of(self.project, stage), **stage.env}
-        log = new_log(self.project, stage.name)
+        self.logs = self.logs or StageLogs(self.project)
+        log = self.logs.new(stage.name)
         self.listener.began(stage, reasons)
         lock.begin()
         work = Work(stage.name, stage.commands, folder, env, log, lock.descriptor)
@@ -293,56 +311,55 @@ class _Run:
             work,
             self.listener.heard,
             lambda name, ended: self.ended.put((name, ended)),
-            lock.note_process,
         )
         self.running[stage.name] = _Running(
             stage, inputs, reasons, lock, time.monotonic(), log, process, tuple(discarded)
         )
         process.start()
 
+    def _refuse_absent(self, stage: Stage) -> None:
+        """What is not checked out is known by its pointer, but commands read files.
+
+        Raises:
+            MissingError: a dependency is not in the workspace.
+        """
+        for dep in stage.deps:
+            if not dep.revision and not os.path.lexists(self.project.absolute(dep.path)):
+                raise MissingError(
+                    f"the stage {stage.name} reads {dep.path}, which is not in the workspace",
+                    f"bring it: dvlite pull {dep.path}",
+                )
+
     # -- ends --------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
-        """For the next stage that ends."""
-        try:
-            name, ended = self.ended.get(timeout=_AGAIN_S)
-        except queue.Empty:
-            return
-        one = self.running[name]
-        result = self._finished(one, ended)
-        del self.running[name]
-        one.lock.finish()
-        one.lock.release()
-        if result.what in _BAD:
-            self._fail(result)
-        else:
-            self._end(result)
+        """For the next stage that ends, and all that have ended with it."""
+        with suppress(queue.Empty):
+            ended = [self.ended.get(timeout=_AGAIN_S)]
+            with suppress(queue.Empty):
+                while True:
+                    ended.append(self.ended.get_nowait())
+            self._finish([(self.running[name], one) for name, one in ended])
 
-    def _finished(self, one: _Running, ended: Ended) -> StageResult:
-        """Takes up what a stage made, or takes it away where it failed."""
-        seconds = time.monotonic() - one.begun
-        self._forget(one.stage)
-        about = StageResult(
-            one.stage.name,
-            "ran",
-            one.reasons,
-            seconds,
-            ended.code,
-            ended.command,
-            ended.last_lines,
-            one.log,
-            None,
-            one.discarded,
-        )
-        if ended.code == 0:
-            try:
-                self.runs.save(one.stage, self.recorder.record(one.stage, one.inputs))
-                self._forget(one.stage)
-                return about
-            except DvliteError as error:
-                about = replace(about, error=error)
-        self._clear(one.stage)
-        return replace(about, what="failed")
+    def _finish(self, done: Sequence[tuple[_Running, Ended]]) -> None:
+        """Takes up what stages made, or takes it away where they failed."""
+        for one, _ in done:
+            self._forget(one.stage)
+        well = [(one.stage, one.inputs) for one, ended in done if ended.code == 0]
+        found = self.recorder.record(well) if well else []
+        recorded = {stage.name: new for (stage, _), new in zip(well, found, strict=True)}
+        for one, ended in done:
+            new = recorded.get(one.stage.name)
+            error = new if isinstance(new, DvliteError) else None
+            if isinstance(new, LockedStage):
+                self.runs.save(one.stage, new)
+            else:
+                self._clear(one.stage)
+            del self.running[one.stage.name]
+            one.lock.finish()
+            one.lock.release()
+            result = _result(one, ended, error)
+            (self._fail if result.what == "failed" else self._end)(result)
 
     def _clear(self, stage: Stage) -> None:
         """Removes what a failed stage left, unless it is to be kept."""
@@ -353,6 +370,13 @@ class _Run:
                 with suppress(PathError):
                     remove(self.project, out.path)
         self._forget(stage)
+
+    def _forget_all(self, stage: Stage) -> None:
+        """Also what it reads: another dvlite may be making that."""
+        self._forget(stage)
+        paths = [dep.path for dep in stage.deps if not dep.revision]
+        self.seer.forget(paths)
+        self.examiner.forget_params([*paths, *(param.file for param in stage.params)])
 
     def _forget(self, stage: Stage) -> None:
         paths = [out.path for out in stage.outs]
@@ -365,14 +389,29 @@ class _Run:
 
     def _end(self, result: StageResult) -> None:
         self.results[result.name] = result
+        self.turns.end(result.name)
         self.listener.over(result)
 
     def _abandon(self) -> None:
         """After Ctrl-C: nothing runs on, and what is unfinished goes."""
-        processes = [one.process for one in self.running.values() if one.process is not None]
-        stop(processes)
+        stop([one.process for one in self.running.values()])
         for one in self.running.values():
             self._clear(one.stage)
             one.lock.finish()
             one.lock.release()
         self.running.clear()
+
+
+def _result(one: _Running, ended: Ended, error: DvliteError | None) -> StageResult:
+    return StageResult(
+        one.stage.name,
+        "ran" if ended.code == 0 and error is None else "failed",
+        one.reasons,
+        time.monotonic() - one.begun,
+        ended.code,
+        ended.command,
+        ended.last_lines,
+        one.log,
+        error,
+        one.discarded,
+    )

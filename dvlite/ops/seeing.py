@@ -18,6 +18,7 @@ from dvlite.project import Project
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.tree import Entry, Kind, store_folder
 from dvlite.storage.treewalk import find
+from dvlite.workspace.fileindex import NAME as INDEX
 from dvlite.workspace.fileindex import FileIndex, FileStat, file_stat, load
 from dvlite.workspace.ignorefile import NAME as IGNORE_FILE
 from dvlite.workspace.ignorefile import Ignore, rules_above
@@ -58,7 +59,7 @@ class Seer:
     ) -> None:
         self.project, self.pointers = project, dict(pointers)
         self.looker = Looker(project, progress, phase="reading files")
-        self._index_path = os.path.join(project.private_folder, "stat", "inputs")
+        self._index_path = os.path.join(project.private_folder, "stat", INDEX)
         self._index: FileIndex = load(self._index_path)
         self._seen: dict[str, Seen | None] = {}
         self._folders: set[str] = set()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 
 from dvlite.project import Project
@@ -24,19 +25,32 @@ def logs_folder(project: Project) -> str:
     return os.path.join(project.private_folder, "logs")
 
 
-def new_log(project: Project, stage: str) -> str:
-    """A name for the log of a run that begins now; the oldest of that stage go."""
-    folder = logs_folder(project)
-    os.makedirs(folder, exist_ok=True)
-    plain = quote(stage).replace("%", "%25").replace("/", "%2F")[:200]
-    found = sorted(
-        (match[2], match[1], name)
-        for name in os.listdir(folder)
-        if (match := _NAME.match(name)) is not None
-    )
-    mine = [name for _, of, name in found if of == plain]
-    others = [name for _, of, name in found if of != plain]
-    for name in (*mine[: 1 - _OF_A_STAGE or len(mine)], *others[: max(0, len(others) - _OF_ALL)]):
-        with suppress(OSError):
-            os.unlink(os.path.join(folder, name))
-    return os.path.join(folder, f"{plain}-{time.time_ns():020d}.log")
+class StageLogs:
+    """The logs of one project, as one run knows them: the folder is listed once."""
+
+    def __init__(self, project: Project) -> None:
+        self._folder = logs_folder(project)
+        os.makedirs(self._folder, exist_ok=True)
+        found = sorted(
+            (match[2], match[1], name)
+            for name in os.listdir(self._folder)
+            if (match := _NAME.match(name)) is not None
+        )
+        self._remove([name for _, _, name in found[:-_OF_ALL]])
+        self._of: dict[str, list[str]] = {}
+        for _, stage, name in found[-_OF_ALL:]:
+            self._of.setdefault(stage, []).append(name)
+
+    def new(self, stage: str) -> str:
+        """A name for the log of a run that begins now; the oldest of that stage go."""
+        plain = quote(stage).replace("%", "%25").replace("/", "%2F")[:200]
+        mine = self._of.setdefault(plain, [])
+        mine.append(f"{plain}-{time.time_ns():020d}.log")
+        self._remove(mine[:-_OF_A_STAGE])
+        del mine[:-_OF_A_STAGE]
+        return os.path.join(self._folder, mine[-1])
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            with suppress(OSError):
+                os.unlink(os.path.join(self._folder, name))

@@ -56,7 +56,6 @@ class StageProcess:
     work: Work
     heard: Heard
     ended: Callable[[str, Ended], None]
-    started: Callable[[int], None]
     _lines: deque[bytes] = field(default_factory=lambda: deque([b""], _LAST_LINES + 1))
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _running: subprocess.Popen[bytes] | None = None
@@ -112,7 +111,6 @@ class StageProcess:
                 start_new_session=True,
                 pass_fds=[self.work.inherited],
             )
-        self.started(process.pid)
         assert process.stdout is not None
         log(b"$ " + os.fsencode(command) + b"\n")
         # what a command leaves running in the background keeps the pipe open: its end is not ours

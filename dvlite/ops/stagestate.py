@@ -6,8 +6,8 @@ Owns the reasons to run one. Nothing is changed here, and nothing that has not c
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from dvlite.errors import DvliteError, MissingError, PathError
@@ -68,6 +68,24 @@ class Examiner:
         found += _changed_params(inputs, locked)
         found += self._changed_outs(stage, locked)
         return found
+
+    def reasons_apart(
+        self, stage: Stage, locked: LockedStage | None, unknown: Collection[str]
+    ) -> list[Reason]:
+        """Why a stage is to run whatever is at some paths, which other stages are to make."""
+        if locked is None:
+            return [Reason("new")]
+        known = replace(
+            stage,
+            deps=tuple(dep for dep in stage.deps if not _is_of(dep.path, unknown)),
+            params=tuple(one for one in stage.params if not _is_of(one.file, unknown)),
+        )
+        before = replace(
+            locked,
+            deps=tuple(one for one in locked.deps if not _is_of(one.path, unknown)),
+            params=tuple(one for one in locked.params if not _is_of(one.file, unknown)),
+        )
+        return self.reasons(known, self.inputs(known), before)
 
     def forget_params(self, paths: Iterable[str]) -> None:
         """Reads these files again: a stage may make the parameters of the next."""
@@ -195,3 +213,10 @@ def _changed_params(inputs: LockedStage, locked: LockedStage) -> Iterator[Reason
 
 
 _NONE = object()
+
+
+def _is_of(path: str, others: Collection[str]) -> bool:
+    """Whether a path is one of others, inside one, or holds one."""
+    return any(
+        path == one or path.startswith(one + "/") or one.startswith(path + "/") for one in others
+    )

@@ -11,12 +11,17 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from dvlite.atomic import publish
 from dvlite.errors import CorruptError, FormatVersionError
 from dvlite.workspace.pointer import Pointer
 
 _UNQUOTED = re.compile(rb"[^A-Za-z0-9_.,=@/+ -]")
+_PLAIN = re.compile(r"[A-Za-z0-9_.,=@/+ -]*\Z")
+# `dvlite run` reads and writes the base again after each stage, and few of its lines change: of
+# 1,000 stages that ran, reading it anew took most of the time.
+_REMEMBERED_LINES = 1 << 16
 _HEAD = "dvlite base 1"
 _LINE = re.compile(r"(begun-)?(file|exec|tree) ([0-9a-f]{64}) (\d{1,19}) (\d{1,19}) (.+)\Z")
 
@@ -71,7 +76,10 @@ def load(path: str) -> Base:
     entries: dict[str, Pointer] = {}
     begun: dict[str, tuple[Pointer, ...]] = {}
     for line in lines[1:-2]:
-        name, pointer, is_begun = _read_line(line, path)
+        try:
+            name, pointer, is_begun = _read_line(line)
+        except CorruptError as error:
+            raise _damaged(path) from error
         if is_begun:
             begun[name] = (*begun.get(name, ()), pointer)
         else:
@@ -92,15 +100,17 @@ def save(path: str, base: Base) -> None:
     publish(path, text.encode("ascii"))
 
 
+@lru_cache(_REMEMBERED_LINES)
 def _render_line(path: str, known: Pointer) -> str:
     kind = "exec" if known.executable else known.kind
     return f"{kind} {known.oid.hex()} {known.size} {known.files} {quote(path)}"
 
 
-def _read_line(line: str, path: str) -> tuple[str, Pointer, bool]:
+@lru_cache(_REMEMBERED_LINES)
+def _read_line(line: str) -> tuple[str, Pointer, bool]:
     match = _LINE.match(line)
     if match is None:
-        raise _damaged(path)
+        raise CorruptError("not a line of a base")
     begun, kind, oid, size, files, name = match.groups()
     pointer = Pointer(
         "tree" if kind == "tree" else "file",
@@ -121,6 +131,8 @@ def _damaged(path: str) -> CorruptError:
 
 def quote(path: str) -> str:
     """Any path as one line of ASCII; what is not plain becomes `%` and two hex digits."""
+    if _PLAIN.match(path):
+        return path
     return _UNQUOTED.sub(lambda match: b"%%%02X" % match[0][0], os.fsencode(path)).decode("ascii")
 
 
@@ -130,6 +142,8 @@ def unquote(text: str) -> str:
     Raises:
         CorruptError: not what `quote` writes.
     """
+    if _PLAIN.match(text):
+        return text
     data = text.encode("ascii", "replace")
     plain = re.sub(rb"%([0-9A-F]{2})", lambda match: bytes([int(match[1], 16)]), data)
     path = os.fsdecode(plain)

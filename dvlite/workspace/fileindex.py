@@ -21,6 +21,8 @@ from dvlite.atomic import open_to_publish
 from dvlite.storage.oid import OID_BYTES
 from dvlite.workspace.statindex import STAT_WIDTH
 
+# Its name, beside the stat indexes.
+NAME = "inputs"
 _MAGIC, _VERSION = b"dvlfiles", 1
 _HEAD = struct.Struct("<8sBQQ16s")
 # mode, size, mtime_ns, ctime_ns, inode
@@ -60,6 +62,19 @@ class FileIndex:
             with open_to_publish(path, durable=False) as stream:
                 stream.write(head + body)
             self.changed = False
+
+
+def is_whole(path: str) -> bool:
+    """Whether an index is what was written; one of another version is."""
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read()
+    except FileNotFoundError:
+        return True
+    if len(data) < _HEAD.size or data[:8] != _MAGIC:
+        return False
+    _, version, _, _, checksum = _HEAD.unpack_from(data)
+    return bool(version != _VERSION or xxh3_128_digest(data[_HEAD.size :]) == checksum)
 
 
 def load(path: str) -> FileIndex:

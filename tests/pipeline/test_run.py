@@ -124,6 +124,71 @@ def test_outputs_that_persist_are_there_when_the_command_runs(repository: Reposi
     assert repository.read("log") == b"more\nmore\n"
 
 
+@pytest.mark.parametrize("link", ["hardlink", "symlink", "copy"])
+@pytest.mark.parametrize("path", ["kept", "kept/part"])
+def test_a_command_that_goes_on_with_an_output_never_writes_into_the_cache(
+    repository: Repository, link: str, path: str, tmp_path: Path
+) -> None:
+    repository.dvlite("config", "--local", "cache.dir", str(tmp_path / "cache"))
+    repository.dvlite("config", "cache.link", link)
+    text = f"stages:\n  a:\n    cmd: mkdir -p kept; head -c 200000 /dev/zero >> {path}\n"
+    text = text.replace("mkdir -p kept;", "" if path == "kept" else "mkdir -p kept;")
+    pipeline(repository, text + "    always_changed: true\n    outs: [kept: {persist: true}]\n")
+    repository.dvlite("run")
+    subprocess.run(["rm", "-r", str(repository.path / "kept")], check=True)
+    repository.dvlite("checkout", "kept")  # linked into the cache
+    repository.dvlite("run")
+    assert len(repository.read(path)) == 400_000
+    repository.dvlite("fsck")
+    assert not (repository.path / path).is_symlink()
+
+
+def test_edits_of_what_git_keeps_are_kept_before_they_go(piped: Repository) -> None:
+    piped.write({"count": b"by hand", "raw": b"new one\n"})
+    said = piped.dvlite("run").err
+    [word] = [line.split()[-1] for line in said.splitlines() if "--recover" in line]
+    piped.dvlite("checkout", "--recover", word)
+    assert piped.read(f"count.recovered-{word}") == b"by hand"
+
+
+def test_data_that_is_not_checked_out_is_asked_for(piped: Repository) -> None:
+    piped.add_and_commit({"data/a": b"1"}, "data")
+    pipeline(piped, "stages: {a: {cmd: cat data/a > x, deps: [data], outs: [x]}}")
+    subprocess.run(["rm", "-r", str(piped.path / "data")], check=True)
+    failed = piped.dvlite("run", code=6)
+    assert "reads data, which is not in the workspace" in failed.err
+    assert "hint: bring it: dvlite pull data" in failed.err
+
+
+def test_a_dry_run_gives_all_reasons_also_after_others(piped: Repository) -> None:
+    text = TWO.replace("deps: [upper]", "deps: [upper]\n    params: [n]")
+    pipeline(piped, text)
+    piped.write({"params.yaml": b"lr: 1\nn: 1\n"})
+    piped.dvlite("run")
+    pipeline(
+        piped, TWO.replace("deps: [upper]", "deps: [upper]\n    params: [n]").replace("-c", "-l")
+    )
+    piped.write({"params.yaml": b"lr: 2\nn: 2\n"})
+    assert piped.dvlite("run", "--dry-run").out == (
+        "would run  one: params.yaml:lr 1 -> 2\n"
+        "would run  two: one would run\n"
+        "           its command changed\n"
+        "             - echo two >> runs && wc -c < upper > count\n"
+        "             + echo two >> runs && wc -l < upper > count\n"
+        "           params.yaml:n 1 -> 2\n"
+        "2 stages: 2 would run\n"
+    )
+
+
+def test_fsck_finds_nothing_wrong_after_a_run(piped: Repository) -> None:
+    os.utime(piped.path / "raw", (1, 1))
+    piped.dvlite("run")
+    assert "damaged" not in piped.dvlite("fsck").out
+    (piped.path / ".git/dvlite/top/stat/inputs").write_bytes(b"dvlfiles and no more")
+    assert "stat index" in piped.dvlite("fsck", code=None).out
+    assert results(piped) == {"one": "unchanged", "two": "unchanged"}
+
+
 def test_a_failure_is_told_and_leaves_nothing_half_done(piped: Repository) -> None:
     pipeline(piped, TWO.replace("tr a-z A-Z < raw > upper", "echo x > upper; echo why >&2; exit 3"))
     before = piped.read("dvlite.lock")
@@ -177,7 +242,7 @@ def test_the_environment_and_folder_of_a_stage(repository: Repository) -> None:
     repository.dvlite("run")
     assert repository.read("sub/out") == b"here\nout\na b 1\n"
     pipeline(repository, text + "env: {NAME: 'a c', HOME_OF: 1}}}")
-    assert "would run  a: its NAME changed" in repository.dvlite("run", "-n").out
+    assert 'would run  a: its NAME "a b" -> "a c"' in repository.dvlite("run", "-n").out
 
 
 def test_a_dependency_at_an_older_revision(repository: Repository) -> None:
@@ -342,3 +407,96 @@ def test_two_runs_of_one_workspace_share_the_work(repository: Repository) -> Non
     finished(second)
     assert repository.read("s") == b"all\n"
     assert results(repository) == {"quick": "unchanged", "slow": "unchanged"}
+
+
+# Its second command goes on when the test says so; what it then writes is of another run.
+GATED = """\
+stages:
+  make: {cmd: 'echo make >> runs; cat in > m; echo $$ > pid.state; %s', deps: [in], outs: [m]}
+  use: {cmd: 'echo use >> runs; cat m m > u', deps: [m], outs: [u]}
+"""
+WAIT = "while [ -e wait.state ]; do sleep 0.02; done; echo late >> m"
+
+
+def gated(repository: Repository) -> subprocess.Popen[bytes]:
+    """Both stages ran with `first`; the first one is at work with `second`, and does not end."""
+    repository.write({".gitignore": b"runs\n*.state\n", "in": b"first\n"})
+    pipeline(repository, GATED % WAIT)
+    repository.dvlite("run")
+    (repository.path / "pid.state").unlink()
+    repository.write({"in": b"second\n", "wait.state": b""})
+    process = repository.start("run", "make")
+    while not (repository.path / "pid.state").exists() or not repository.read("pid.state"):
+        assert process.poll() is None, process.communicate()
+    ran(repository)
+    return process
+
+
+def test_what_a_killed_run_left_does_not_write_into_what_is_restored(
+    repository: Repository,
+) -> None:
+    process = gated(repository)
+    shell = int(repository.read("pid.state"))
+    process.kill()
+    process.communicate(timeout=TIMEOUT_S)
+    repository.write({"in": b"first\n"})
+    ended = repository.process("run")
+    assert "make: what a killed dvlite run left running was stopped" in ended.err
+    assert not is_alive(shell)
+    assert repository.read("m") == b"first\nlate\n" and ran(repository) == []
+    assert "restored   make" in ended.out
+
+
+def test_what_a_killed_run_left_is_stopped_also_when_its_stage_is_not_to_be_run(
+    repository: Repository,
+) -> None:
+    process = gated(repository)
+    shell = int(repository.read("pid.state"))
+    process.kill()
+    process.communicate(timeout=TIMEOUT_S)
+    pipeline(repository, "stages: {other: {cmd: 'true'}}")
+    repository.dvlite("run")
+    assert not is_alive(shell)
+
+
+def test_what_was_made_by_hand_after_a_kill_is_kept(repository: Repository) -> None:
+    process = gated(repository)
+    os.killpg(int(repository.read("pid.state")), signal.SIGKILL)
+    process.kill()
+    process.communicate(timeout=TIMEOUT_S)
+    (repository.path / "wait.state").unlink()
+    repository.write({"m": b"by hand\n"})
+    said = repository.dvlite("run", "--force", "make").err
+    [word] = [line.split()[-1] for line in said.splitlines() if "--recover" in line]
+    repository.dvlite("checkout", "--recover", word)
+    assert repository.read(f"m.recovered-{word}") == b"by hand\n"
+
+
+def test_a_stage_waits_for_another_run_that_makes_what_it_reads(repository: Repository) -> None:
+    first = gated(repository)
+    second = repository.start("run", "--force", "--single", "use")
+    assert second.stderr is not None
+    assert b"make: another dvlite runs it; waiting" in second.stderr.readline()
+    (repository.path / "wait.state").unlink()
+    finished(first)
+    finished(second)
+    assert repository.read("u") == b"second\nlate\n" * 2
+    assert results(repository) == {"make": "unchanged", "use": "unchanged"}
+
+
+def test_a_stage_waits_for_another_run_that_reads_what_it_makes(repository: Repository) -> None:
+    repository.write({".gitignore": b"runs\n*.state\n", "in": b"first\n", "wait.state": b""})
+    text = GATED.replace("'echo use", "'while [ -e wait.state ]; do sleep 0.02; done; echo use")
+    pipeline(repository, text % "true")
+    first = repository.start("run")
+    while not (repository.path / ".git/dvlite/top/stages/use.run").exists():
+        assert first.poll() is None, first.communicate()
+    repository.write({"in": b"second\n"})
+    second = repository.start("run", "make")
+    assert second.stderr is not None
+    assert b"use: another dvlite runs it; waiting" in second.stderr.readline()
+    (repository.path / "wait.state").unlink()
+    finished(first)
+    finished(second)
+    assert repository.read("u") == b"first\n" * 2 and repository.read("m") == b"second\n"
+    assert results(repository) == {"make": "unchanged", "use": "ran"}
