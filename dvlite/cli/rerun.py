@@ -78,15 +78,19 @@ def _stop(number: int, frame: object) -> NoReturn:
 
 
 def _show(found: RerunResult) -> None:
-    for stage in found.stages:
-        if stage.what == "failed":
-            ended = f"{plain(stage.command)} ended with {stage.code}"
-            say(f"failed     {name(stage.name)}: {stage.error or ended}")
+    bad = [stage for stage in found.stages if stage.what in ("failed", "blocked")]
+    for stage in bad:
+        ended = f"{plain(stage.command)} ended with {stage.code}"
+        why = "what it needs failed" if stage.what == "blocked" else str(stage.error or ended)
+        say(f"{stage.what:<10} {name(stage.name)}: {why}")
     for one in found.outputs:
         say(f"{one.what:<10} {name(one.path)}{_how(one)}")
     differ = sum(one.what != "identical" for one in found.outputs)
     same = "all outputs are identical to what the commit recorded"
-    say(f"{count(differ, 'output')} not as recorded" if differ else same)
+    if bad:
+        say(f"{count(len(bad), 'stage')} did not run, {count(differ, 'output')} not as recorded")
+    else:
+        say(f"{count(differ, 'output')} not as recorded" if differ else same)
 
 
 def _how(one: Compared) -> str:

@@ -17,10 +17,13 @@ from dvlite.ops.pipelines import load_pipeline
 from dvlite.ops.reproduce import ReproduceResult
 from dvlite.ops.run import run
 from dvlite.ops.runwords import Listener, RunRequest, StageResult
+from dvlite.ops.stageoutputs import remove
+from dvlite.ops.stepping import refuse_behind_link
 from dvlite.pipeline import lockfile
 from dvlite.pipeline.differing import MAX_BYTES, Difference, difference
 from dvlite.pipeline.graph import select
 from dvlite.pipeline.lockfile import LockedFile, LockedStage
+from dvlite.pipeline.stage import Pipeline
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.cache import Cache
@@ -60,8 +63,9 @@ class RerunResult:
 
     @property
     def is_same(self) -> bool:
-        """Whether all came out as it did then."""
-        return all(one.what == "identical" for one in self.outputs)
+        """Whether all ran, and all came out as it did then."""
+        ran = all(one.what == "ran" for one in self.stages)
+        return ran and all(one.what == "identical" for one in self.outputs)
 
 
 def rerun(
@@ -85,7 +89,9 @@ def rerun(
             "it has to be committed with dvlite.yaml after dvlite run",
         )
     pipeline = load_pipeline(there)
-    names = select(pipeline, request.stages) if request.stages else list(pipeline.stages)
+    thawed = [stage.name for stage in pipeline.stages.values() if not stage.frozen]
+    names = select(pipeline, request.stages) if request.stages else thawed
+    _begin_from_scratch(there, pipeline, names)
     wanted = RunRequest(
         tuple(names),
         request.jobs,
@@ -105,6 +111,15 @@ def rerun(
                 there, restored.commit.hash, (recorded[name], new), name
             )
     return result
+
+
+def _begin_from_scratch(project: Project, pipeline: Pipeline, names: Iterable[str]) -> None:
+    """Removes what commands would go on with: it is what came of them, not what they began with."""
+    for name in names:
+        for out in pipeline.stages[name].outs:
+            if out.persist:
+                refuse_behind_link(project, out.path)
+                remove(project, out.path)
 
 
 def _lock(project: Project) -> dict[str, LockedStage] | None:

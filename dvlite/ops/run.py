@@ -12,17 +12,16 @@ import queue
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from dvlite.errors import DvliteError, MissingError, PathError, RemoteError, UsageError
 from dvlite.ops.atrevision import environment_of
-from dvlite.ops.discarded import Discarded
 from dvlite.ops.fetch import FetchRequest, fetch_named
 from dvlite.ops.pipelines import load_pipeline
 from dvlite.ops.recorder import Recorder
 from dvlite.ops.roots import Named
 from dvlite.ops.runcache import RunCache
-from dvlite.ops.runchoice import chosen, refuse_tracked
+from dvlite.ops.runchoice import chosen, refuse_absent, refuse_tracked
+from dvlite.ops.running import Running
 from dvlite.ops.runwords import Listener, RunRequest, StageResult
 from dvlite.ops.scripts import forgotten_scripts
 from dvlite.ops.seeing import Seer
@@ -47,18 +46,6 @@ from dvlite.project import Project
 _BAD = frozenset(("failed", "blocked", "declined"))
 # How often a stage that another dvlite runs is looked at again.
 _AGAIN_S = 0.2
-
-
-@dataclass(slots=True)
-class _Running:
-    stage: Stage
-    inputs: LockedStage
-    reasons: tuple[Reason, ...]
-    lock: StageLock
-    begun: float
-    log: str
-    process: StageProcess
-    discarded: tuple[Discarded, ...] = ()
 
 
 def run(
@@ -99,7 +86,7 @@ class _Run:
         self.examiner = Examiner(project, self.seer)
         self.runs = RunCache(project)
         self.ended: queue.SimpleQueue[tuple[str, Ended]] = queue.SimpleQueue()
-        self.running: dict[str, _Running] = {}
+        self.running: dict[str, Running] = {}
         self.results: dict[str, StageResult] = {}
         self.turns = Turns((), {})
         self.logs: StageLogs | None = None
@@ -293,7 +280,7 @@ class _Run:
     ) -> None:
         for script in forgotten_scripts(self.project, stage):
             self.listener.warns(stage.name, f"it runs {script}, which is not among its deps")
-        self._refuse_absent(stage)
+        refuse_absent(self.project, stage)
         env = {**self.request.environment, **environment_of(self.project, stage), **stage.env}
         known = self.recorder.lock().get(stage.name)
         discarded = remove_outputs(self.project, stage, known, stage.name not in self.stopped)
@@ -312,23 +299,10 @@ class _Run:
             self.listener.heard,
             lambda name, ended: self.ended.put((name, ended)),
         )
-        self.running[stage.name] = _Running(
+        self.running[stage.name] = Running(
             stage, inputs, reasons, lock, time.monotonic(), log, process, tuple(discarded)
         )
         process.start()
-
-    def _refuse_absent(self, stage: Stage) -> None:
-        """What is not checked out is known by its pointer, but commands read files.
-
-        Raises:
-            MissingError: a dependency is not in the workspace.
-        """
-        for dep in stage.deps:
-            if not dep.revision and not os.path.lexists(self.project.absolute(dep.path)):
-                raise MissingError(
-                    f"the stage {stage.name} reads {dep.path}, which is not in the workspace",
-                    f"bring it: dvlite pull {dep.path}",
-                )
 
     # -- ends --------------------------------------------------------------------------------------
 
@@ -341,7 +315,7 @@ class _Run:
                     ended.append(self.ended.get_nowait())
             self._finish([(self.running[name], one) for name, one in ended])
 
-    def _finish(self, done: Sequence[tuple[_Running, Ended]]) -> None:
+    def _finish(self, done: Sequence[tuple[Running, Ended]]) -> None:
         """Takes up what stages made, or takes it away where they failed."""
         for one, _ in done:
             self._forget(one.stage)
@@ -358,7 +332,7 @@ class _Run:
             del self.running[one.stage.name]
             one.lock.finish()
             one.lock.release()
-            result = _result(one, ended, error)
+            result = one.result(ended, error)
             (self._fail if result.what == "failed" else self._end)(result)
 
     def _clear(self, stage: Stage) -> None:
@@ -400,18 +374,3 @@ class _Run:
             one.lock.finish()
             one.lock.release()
         self.running.clear()
-
-
-def _result(one: _Running, ended: Ended, error: DvliteError | None) -> StageResult:
-    return StageResult(
-        one.stage.name,
-        "ran" if ended.code == 0 and error is None else "failed",
-        one.reasons,
-        time.monotonic() - one.begun,
-        ended.code,
-        ended.command,
-        ended.last_lines,
-        one.log,
-        error,
-        one.discarded,
-    )

@@ -1,13 +1,14 @@
-"""Which stages a run is about, and that their outputs are theirs alone."""
+"""Which stages a run is about, and what is refused before one runs."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from dvlite.errors import MissingError, PathError
 from dvlite.ops.runwords import RunRequest
 from dvlite.pipeline.graph import Graph, select
-from dvlite.pipeline.stage import Pipeline
+from dvlite.pipeline.stage import Pipeline, Stage
 from dvlite.pipeline.stagefile import FILE
 from dvlite.project import Project
 from dvlite.workspace.pointer import SUFFIX, data_path
@@ -46,3 +47,17 @@ def refuse_tracked(project: Project, pipeline: Pipeline, names: Iterable[str]) -
                     f"{out.path}, an output of {name}, is tracked on its own: {found}{SUFFIX}",
                     f"stop that first: dvlite rm {found}",
                 )
+
+
+def refuse_absent(project: Project, stage: Stage) -> None:
+    """What is not checked out is known by its pointer, but commands read files.
+
+    Raises:
+        MissingError: a dependency is not in the workspace.
+    """
+    for dep in stage.deps:
+        if not dep.revision and not os.path.lexists(project.absolute(dep.path)):
+            raise MissingError(
+                f"the stage {stage.name} reads {dep.path}, which is not in the workspace",
+                f"bring it: dvlite pull {dep.path}",
+            )

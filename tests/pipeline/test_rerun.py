@@ -126,3 +126,34 @@ def test_without_a_record_there_is_nothing_to_compare(
     assert "no dvlite.lock" in ran.err
     ran = repository.dvlite("reproduce", "-o", str(tmp_path / "b"), "--env", "HEAD")
     assert "does not say what it ran in" in ran.err
+
+
+def test_a_stage_without_outputs_that_fails_is_not_the_same(
+    repository: Repository, tmp_path: Path
+) -> None:
+    repository.write({"dvlite.yaml": b"stages: {check: {cmd: test -e here}}", "here": b""})
+    repository.write({".gitignore": b"here\n"})
+    repository.dvlite("run")
+    repository.git("add", "-A")
+    repository.commit("checked")
+    found = again(repository, tmp_path / "old", "HEAD", code=1)
+    assert not found["same"] and [one["what"] for one in found["stages"]] == ["failed"]
+    said = repository.dvlite("reproduce", "-o", str(tmp_path / "b"), "--rerun", "HEAD", code=1).out
+    assert "1 stage did not run, 0 outputs not as recorded" in said
+
+
+def test_it_begins_without_what_persists_and_leaves_frozen_stages_alone(
+    repository: Repository, tmp_path: Path
+) -> None:
+    text = (
+        b"stages:\n  cold: {cmd: 'date +%N > c', outs: [c]}\n"
+        b"  log:\n    cmd: echo more >> log\n    outs: [log: {persist: true}]\n"
+    )
+    repository.write({"dvlite.yaml": text})
+    repository.dvlite("run")
+    repository.write({"dvlite.yaml": text.replace(b"outs: [c]", b"outs: [c], frozen: true")})
+    repository.git("add", "-A")
+    repository.commit("all")
+    found = again(repository, tmp_path / "old", "HEAD")
+    assert found["same"] and [one["stage"] for one in found["stages"]] == ["log"]
+    assert (tmp_path / "old" / "c").read_bytes() == repository.read("c")
