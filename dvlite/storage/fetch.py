@@ -26,7 +26,7 @@ from dvlite.storage.ranges import FrameWant, is_outage, read_somewhere
 from dvlite.storage.recipe import TREE, Hint, Recipe
 from dvlite.storage.recipe import decode as decode_recipe
 from dvlite.storage.remote import Remote
-from dvlite.storage.row import RowKind
+from dvlite.storage.row import PIECES, RowKind
 from dvlite.storage.tree import Kind, Tree, decode, part_name
 from dvlite.storage.treewalk import MAX_DEPTH, find
 
@@ -247,7 +247,13 @@ class _Fetch:
     def _fetch_leaves(self) -> None:
         leaves = {leaf.oid: leaf for leaf in self.leaves}
         self.leaves = []
-        hints = self._resolve({oid: leaf.hint for oid, leaf in leaves.items()})
+        hints = self._resolve(
+            {
+                # a file of one chunk has its id, and some recipes have the chunk's place
+                oid: None if leaf.hint is not None and leaf.hint.kind in PIECES else leaf.hint
+                for oid, leaf in leaves.items()
+            }
+        )
         small: dict[bytes, Hint | None] = {}
         for oid, leaf in leaves.items():
             hint = hints.get(oid)

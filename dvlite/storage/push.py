@@ -356,7 +356,9 @@ class _Push:
     def _tree_recipe(self, oid: bytes) -> None:
         tree = self.cache.read_tree(oid)
         oids = tree.oid_list()
-        new = {child: self.data.hint(child) or self.meta.hint(child) for child in oids}
+        new = {
+            child: self.data.object_hint(child) or self.meta.object_hint(child) for child in oids
+        }
         known = self.index.objects(
             (child for child, hint in new.items() if hint is None), trusted=True
         )

@@ -142,11 +142,14 @@ class Uploader:
 
     def hint(self, oid: bytes) -> Hint | None:
         """Where something taken lies; in the pack being built: SAME_PACK."""
-        rows = self.objects
+        return self.object_hint(oid) or self._hint(oid, self.pieces)
+
+    def object_hint(self, oid: bytes) -> Hint | None:
+        """The same for an object only: a file that is one chunk has the chunk's id."""
+        return self._hint(oid, self.objects)
+
+    def _hint(self, oid: bytes, rows: Rows) -> Hint | None:
         number = rows.number_of.get(oid)
-        if number is None:
-            rows = self.pieces
-            number = rows.number_of.get(oid)
         if number is None:
             return None
         row = read_row(memoryview(rows.data), number * ROW_BYTES)

@@ -24,6 +24,7 @@ from dvlite.storage.folderbackend import FolderBackend
 from dvlite.storage.index import open_index
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.push import PushOptions, Root, lacking, push
+from dvlite.storage.recipe import Hint
 from dvlite.storage.remote import DESCRIPTION_NAME, Remote, description, open_remote
 
 from .conftest import add_tree, contents, sample_files
@@ -67,6 +68,28 @@ def test_a_single_large_file_and_a_single_small_one(
     fetch([remote], other, [wanted(root) for root, _ in roots])
     for root, data in roots:
         assert other.read(root.oid) == data
+
+
+@pytest.mark.parametrize("knows_better", [True, False], ids=["now", "as pushed before"])
+def test_a_large_file_in_a_folder_that_is_one_chunk_is_not_taken_for_it(
+    cache: Cache,
+    remote: Remote,
+    fresh: MakeCache,
+    monkeypatch: pytest.MonkeyPatch,
+    knows_better: bool,
+) -> None:
+    """Its oid is the chunk's id; what repeats is cut as late as can be."""
+    files = {"even": bytes(range(256)) * 1000, "small": b"s"}
+    if not knows_better:
+
+        def of_anything(self: upload.Uploader, oid: bytes) -> Hint | None:
+            return self._hint(oid, self.objects) or self._hint(oid, self.pieces)
+
+        monkeypatch.setattr(upload.Uploader, "object_hint", of_anything)
+    root, other = add_tree(cache, files), fresh()
+    push(remote, cache, [root])
+    assert fetch([remote], other, [wanted(root)]).complete
+    assert contents(other, root) == files
 
 
 def test_a_push_with_nothing_to_do_writes_nothing(cache: Cache, remote: Remote) -> None:
