@@ -11,6 +11,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,8 @@ except ImportError:  # pragma: no cover - Windows has no fcntl
 
 T = TypeVar("T")
 
+# What makes a folder one that a group shares: new things get its group, which has all rights.
+SHARED = stat.S_ISGID | stat.S_IRWXG
 # Below a project's folder: unfinished files of the workspace. Ignored by git.
 SCRATCH = os.path.join(".dvlite", "tmp")
 # How often a file of git's is changed anew because git was at it meanwhile: for about a second.
@@ -60,19 +63,71 @@ def rename_into_place(temporary: str, final: str, durable: bool = True) -> None:
         fsync_folder(os.path.dirname(final))
 
 
+def is_shared(folder: str) -> bool:
+    """Whether the users of a group share a folder: its own mode says so."""
+    try:
+        return os.stat(folder).st_mode & SHARED == SHARED
+    except OSError:
+        return False
+
+
+def give_group(made: str | int, top: str) -> None:
+    """Gives the group of `top`, where that is shared, the rights in something new (a path or a
+    descriptor) that its owner has: the umask of whoever writes would keep the others out."""
+    if not is_shared(top):
+        return
+    found = os.stat(made)
+    mode = stat.S_IMODE(found.st_mode)
+    wanted = mode | (mode & stat.S_IRWXU) >> 3
+    if stat.S_ISDIR(found.st_mode):
+        wanted |= stat.S_ISGID
+    if wanted != mode and found.st_uid == os.geteuid():  # nobody else may
+        os.chmod(made, wanted)
+
+
+def make_folders(folder: str, top: str) -> None:
+    """Makes a folder at or below `top`, and those above it. Where `top` is shared, each appears
+    with the group's rights, also if this process is killed amid that."""
+    if os.path.isdir(folder):
+        return
+    if not is_shared(top):
+        os.makedirs(folder, exist_ok=True)
+        return
+    parent = os.path.dirname(folder)
+    make_folders(parent, top)
+    made = temporary_name(parent, ".tmp-")
+    os.mkdir(made)
+    try:
+        give_group(made, top)
+        os.rename(made, folder)
+    except OSError as error:
+        with suppress(OSError):
+            os.rmdir(made)
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # else another one made it
+            raise
+
+
 @contextmanager
 def open_to_publish(
-    final: str, *, mode: int = 0o644, durable: bool = True, temporary_folder: str | None = None
+    final: str,
+    *,
+    mode: int = 0o644,
+    durable: bool = True,
+    temporary_folder: str | None = None,
+    top: str | None = None,
 ) -> Iterator[IO[bytes]]:
     """A binary file that gets the name `final` when the block ends, and vanishes if it fails.
 
-    `temporary_folder` must be on the same file system; default: beside `final`.
+    `temporary_folder` must be on the same file system; default: beside `final`. `top`: a folder
+    above, which a group may share.
     """
     folder = os.path.dirname(final)
     temporary = temporary_name(temporary_folder or folder, ".tmp-")
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "w+b") as stream:
+            if top is not None:
+                give_group(descriptor, top)
             yield stream
             stream.flush()
             if durable:
@@ -84,9 +139,12 @@ def open_to_publish(
         raise
 
 
-def publish(final: str, data: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
-    """Writes a small file whole: readers see the old bytes or the new ones, never a mixture."""
-    with open_to_publish(final, mode=mode, durable=durable) as stream:
+def publish(
+    final: str, data: bytes, *, mode: int = 0o644, durable: bool = True, top: str | None = None
+) -> None:
+    """Writes a small file whole: readers see the old bytes or the new ones, never a mixture.
+    `top`: see `open_to_publish`."""
+    with open_to_publish(final, mode=mode, durable=durable, top=top) as stream:
         stream.write(data)
 
 
@@ -248,10 +306,13 @@ def write_lock(
 
 
 @contextmanager
-def try_lock(path: str) -> Iterator[bool]:
-    """Takes the lock if it is free, never waits; yields whether it was taken."""
+def try_lock(path: str, top: str | None = None) -> Iterator[bool]:
+    """Takes the lock if it is free, never waits; yields whether it was taken. `top`: a folder
+    above, which a group may share."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
+        if top is not None:
+            give_group(descriptor, top)
         yield lock_once(descriptor)
     finally:
         os.close(descriptor)

@@ -21,7 +21,7 @@ from dvlite.pipeline.naming import LOCK, PIPELINE, join, most_bytes, named_by
 from dvlite.storage.cache import Cache
 from dvlite.storage.oid import hash_bytes
 from dvlite.workspace import base as base_file
-from dvlite.workspace import cacheusers, imported
+from dvlite.workspace import cachemoves, cacheusers, imported
 from dvlite.workspace.base import Base, quote
 from dvlite.workspace.config import FILE, Config, is_local
 from dvlite.workspace.config import load as load_config
@@ -232,10 +232,34 @@ class Project:
     # -- the parts ---------------------------------------------------------------------------------
 
     def cache(self) -> Cache:
-        """The cache, opened. One outside of the repository knows who uses it."""
+        """The cache, opened, with its second sources. One outside of the repository knows who uses
+        it."""
         if not self.cache_folder.startswith(self.repo.common_dir + os.sep):
             cacheusers.register(self.cache_folder, self.repo.common_dir, self.repo.top)
-        return Cache(self.cache_folder, durable=bool(self.config.get("core.fsync")))
+        path = os.path.join(self.repo.common_dir, "dvlite", cachemoves.FILE)
+        note = cachemoves.read(self.repo.common_dir) if os.path.exists(path) else None
+        return Cache(
+            self.cache_folder,
+            durable=bool(self.config.get("core.fsync")),
+            sources=self.cache_sources(),
+            moved=() if note is None else (note.source, note.target),
+        )
+
+    def cache_sources(self) -> list[str]:
+        """The folders of the second sources, absolute, whether they are there or not."""
+        text = self.config.text("cache.sources")
+        folders = text.split(os.pathsep) if text else ()
+        found = (os.path.join(self.root, os.path.expanduser(folder)) for folder in folders)
+        return [one for one in map(os.path.abspath, found) if one != self.cache_folder]
+
+    def configured_cache(self) -> str:
+        """Where the settings say that the cache is, whatever the environment says."""
+        chosen = self.config.text("cache.dir") or self.default_cache()
+        return os.path.abspath(os.path.join(self.root, os.path.expanduser(chosen)))
+
+    def default_cache(self) -> str:
+        """Where the cache is when nothing says otherwise."""
+        return os.path.join(self.repo.common_dir, "dvlite", "cache")
 
     def base(self) -> Base:
         """What each pointer's data was last in step with."""

@@ -54,6 +54,10 @@ def command(
         emit_json({"items": [_to_json(item) for item in result.items], "dry_run": dry_run})
     elif not common.quiet:
         _show(result, dry_run)
+    if not dry_run and project.config.text("cache.max_size") is not None:
+        from dvlite.cli.cachetrim import keep_to_limit  # only who has a limit pays for it
+
+        keep_to_limit(common, project)
 
 
 def _show(result: AddResult, dry_run: bool) -> None:

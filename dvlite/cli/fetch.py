@@ -59,7 +59,8 @@ def command(
       dvlite fetch --rev v1.0 images   what a tag's pointer names
       dvlite fetch --all-branches
     """
-    from dvlite.ops.fetch import FetchRequest, fetch, to_fetch
+    from dvlite.cli.cachetrim import keep_to_limit
+    from dvlite.ops.fetch import FetchRequest, fetch, named, to_fetch
 
     project = common.project()
     chosen = selection(common, project, paths, revisions)
@@ -80,6 +81,7 @@ def command(
         emit_json(to_json(result))
     elif not common.quiet:
         show(result)
+    keep_to_limit(common, project, lambda: [one.pointer for one in named(project, chosen)])
     fail_if_incomplete(result)
 
 

@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mv": ("mv", "Move or rename tracked data with its pointer."),
     "remote": ("remote", "Manage the places that data is pushed to."),
     "config": ("config", "Show or change settings."),
+    "cache": ("cache", "Show, move, share and limit the cache, and read from others."),
     "push": ("push", "Bring data to a remote."),
     "fetch": ("fetch", "Bring data from a remote into the cache."),
     "pull": ("pull", "Fetch, then check out."),

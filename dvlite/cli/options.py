@@ -31,9 +31,14 @@ class Common:
 
     def project(self) -> Project:
         """The project of the folder to work in."""
+        from dvlite.cli.output import name, warn
         from dvlite.project import Project
 
-        return Project.open(self.directory, os.environ.get("DVLITE_CACHE_DIR") or None)
+        project = Project.open(self.directory, os.environ.get("DVLITE_CACHE_DIR") or None)
+        for folder in project.cache_sources():
+            if not os.path.isdir(folder):
+                warn(f"the second source {name(folder)} is not there; going on without it")
+        return project
 
     def resolve(self, path: str) -> str:
         """A path the user gave, seen from the folder to work in."""

@@ -56,6 +56,7 @@ def command(
     """
     from dvlite.cli import checkout as checkout_words
     from dvlite.cli import fetch as fetch_words
+    from dvlite.cli.cachetrim import keep_to_limit
     from dvlite.ops.pull import PullRequest, pull
 
     project = common.project()
@@ -79,6 +80,8 @@ def command(
         if result.fetched is not None:
             fetch_words.show(result.fetched)
         checkout_words.show(result.checked_out, dry_run)
+    if not dry_run:
+        keep_to_limit(common, project)
     if result.fetched is not None:
         fetch_words.fail_if_incomplete(result.fetched)
     if not dry_run:

@@ -57,6 +57,7 @@ def command(
       dvlite push --all-commits -r archive
       dvlite push --dry-run
     """
+    from dvlite.cli.cachetrim import keep_to_limit
     from dvlite.ops.push import PushRequest, push
 
     project = common.project()
@@ -75,6 +76,8 @@ def command(
         emit_json(_to_json(result, dry_run))
     elif not common.quiet:
         show(result, dry_run=dry_run)
+    if not dry_run:
+        keep_to_limit(common, project)
     fail_if_incomplete(result)
 
 

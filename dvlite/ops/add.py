@@ -244,7 +244,7 @@ class _Adding:
             for entry in here.reader(cache.read_tree)(tree)
             if entry.oid not in here.taken and entry.oid not in trees
         }
-        return not cache.keep(known)
+        return not cache.keep(known, elsewhere=True)
 
     # -- writing -----------------------------------------------------------------------------------
 

@@ -20,11 +20,16 @@ from typing import Literal
 from dvlite.atomic import temporary_name
 from dvlite.errors import DvliteError
 from dvlite.gitcall import git_version
+from dvlite.ops.cacheshare import lacking_rights
+from dvlite.ops.cacheshow import group_of, source_problem
+from dvlite.ops.cachesize import counted_size
 from dvlite.ops.install import states
 from dvlite.ops.remotes import open_named
 from dvlite.ops.stepping import scratch_folder
 from dvlite.project import Project
+from dvlite.storage.cache import Cache
 from dvlite.storage.remote import NotMade, Remote
+from dvlite.workspace import cachemoves
 from dvlite.workspace.config import LINK_TYPES
 from dvlite.workspace.links import working_types
 from dvlite.workspace.pointer import data_path
@@ -53,6 +58,7 @@ def doctor(project: Project) -> list[Finding]:
     checks: tuple[tuple[str, Callable[[Project], Iterator[Finding]]], ...] = (
         ("git", _git),
         ("cache", _cache),
+        ("cache use", _cache_use),
         ("links", _links),
         ("files", _files),
         ("space", _space),
@@ -110,6 +116,45 @@ def _cache(project: Project) -> Iterator[Finding]:
         yield Finding("cache", "ok", f"{folder}: {len(packs):,} packs")
 
 
+def _cache_use(project: Project) -> Iterator[Finding]:
+    """What `dvlite cache` set up: a move, a group, second sources, a limit."""
+    begun = cachemoves.read(project.repo.common_dir)
+    if begun is not None:
+        yield Finding(
+            "cache use",
+            "problem",
+            f"a move of the cache to {begun.target} was interrupted",
+            f"go on: dvlite cache move {begun.target}",
+        )
+    group = group_of(project.cache_folder)
+    if group is not None:
+        lacking = lacking_rights(project.cache_folder)
+        for path in lacking:
+            text = f"the group {group} lacks rights in {path}"
+            yield Finding("cache use", "problem", text, "its owner: dvlite cache share")
+        if not lacking:
+            yield Finding("cache use", "ok", f"shared by the group {group}")
+    for folder in project.cache_sources():
+        yield _second_source(folder)
+    limit = project.config.get("cache.max_size")
+    over = counted_size(project.cache_folder) - int(limit) if limit else 0
+    if over > 0:
+        text = f"the cache is {over / 1e9:.1f} GB larger than cache.max_size"
+        yield Finding("cache use", "note", text, "make it smaller: dvlite cache trim")
+
+
+def _second_source(folder: str) -> Finding:
+    problem = source_problem(folder)
+    hint = f"mount it, or read from it no more: dvlite cache link --remove {folder}"
+    if problem is not None:
+        return Finding("cache use", "problem", f"the second source {folder}: {problem}", hint)
+    try:
+        packs = len(Cache(folder).packs())
+    except (DvliteError, OSError) as error:
+        return Finding("cache use", "problem", f"the second source {folder}: {error}", hint)
+    return Finding("cache use", "ok", f"the second source {folder}: {packs:,} packs")
+
+
 def _links(project: Project) -> Iterator[Finding]:
     works = working_types(project.cache_folder, project.root, LINK_TYPES)
     chosen = [kind for kind in str(project.config.get("cache.link")).split(",") if kind in works]
@@ -129,7 +174,7 @@ def _links(project: Project) -> Iterator[Finding]:
             "links",
             "note",
             "symbolic links lead into .git and break when the repository moves",
-            "put the cache elsewhere: dvlite config --local cache.dir DIR",
+            "put the cache elsewhere: dvlite cache move DIR",
         )
 
 

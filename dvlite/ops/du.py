@@ -17,7 +17,8 @@ from dvlite.ops.remotes import chosen_names, open_named
 from dvlite.ops.roots import Selection, select
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
-from dvlite.storage.cache import Cache, LocalPack
+from dvlite.storage.cache import Cache
+from dvlite.storage.localpack import LocalPack
 from dvlite.storage.remote import NotMade
 from dvlite.storage.row import ROW_BYTES, Row, RowKind, read_rows
 from dvlite.storage.tree import Kind

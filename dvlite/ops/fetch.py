@@ -53,9 +53,13 @@ def fetch(project: Project, request: FetchRequest, progress: Progress = silent) 
 
 def to_fetch(project: Project, selection: Selection) -> list[Named]:
     """The pointers whose content is not wholly in the cache."""
-    roots = select(project, selection)
     looker = Looker(project)
-    return [one for one in roots.everything() if missing_files(looker, one.pointer)]
+    return [one for one in named(project, selection) if missing_files(looker, one.pointer)]
+
+
+def named(project: Project, selection: Selection) -> list[Named]:
+    """The pointers that are meant."""
+    return list(select(project, selection).everything())
 
 
 def fetch_named(

@@ -99,7 +99,7 @@ def fsck(project: Project, request: FsckRequest, progress: Progress = silent) ->
     )
     result.objects, result.size = report.objects, report.size
     bad = _lost_in(report, cache)
-    usable = Cache(cache.folder, without=report.unusable())
+    usable = cache.excluding(report.unusable())
     live, lacking = _below(uses, usable, bad)
     _note_cache(report, result, live, request.repair)
     _check_records(project, result, request.repair)
@@ -184,7 +184,7 @@ def _lost_in(report: CacheReport, cache: Cache) -> set[bytes]:
     if not bad:
         return bad
     places = {one.path for one in report.damage}
-    good = Cache(cache.folder, without=frozenset(one.path for one in report.damage))
+    good = cache.excluding(frozenset(one.path for one in report.damage))
     found = good.find_many(bad)
     return bad - {oid for oid, place in found.items() if place.path not in places}
 

@@ -134,8 +134,8 @@ def plan(project: Project, request: GcRequest, progress: Progress = silent) -> G
     removable = forced(cache, request.forced, everything, live) & dead
     if request.unnamed:
         removable |= dead - _live(cache, repos, everything).oids
-    indexes = _ask(project, result, progress)
-    removable |= _on_remotes(indexes, dead - removable, result)
+    indexes, result.asked = ask_remotes(project, progress)
+    removable |= on_remotes(indexes, dead - removable, result.asked)
     _restrict(result, removable)
     result.groups = _groups(cache, result, everything, reached)
     result.leftover = [*leftovers(cache, now_s), *_old_mirrors(project, indexes, result.limit_s)]
@@ -152,7 +152,7 @@ def execute(
     """
     cache = project.cache()
     os.makedirs(cache.folder, exist_ok=True)
-    with try_lock(os.path.join(cache.folder, "gc.lock")) as taken:
+    with try_lock(os.path.join(cache.folder, "gc.lock"), cache.folder) as taken:
         if not taken:
             raise LockError("another dvlite gc is at work on this cache", "wait for it to finish")
         give_back_aside(cache, todo.limit_s)
@@ -203,9 +203,10 @@ def _warnings(reached: Iterable[Reachable], live: Live) -> list[str]:
 # -- what remotes have -----------------------------------------------------------------------------
 
 
-def _ask(project: Project, result: GcPlan, progress: Progress) -> list[Index]:
-    """The indexes of the remotes that answer; what the others have does not count."""
-    found = []
+def ask_remotes(project: Project, progress: Progress) -> tuple[list[Index], list[tuple[str, str]]]:
+    """The indexes of the remotes that answer; what the others have does not count, and why is with
+    each remote's name."""
+    found, asked = [], []
     for name in project.config.remotes():
         progress(f"asking {name}", 0, 0)
         why = ""
@@ -218,12 +219,15 @@ def _ask(project: Project, result: GcPlan, progress: Progress) -> list[Index]:
             why = "nothing was pushed there yet"
         except DvliteError as error:
             why = str(error)
-        result.asked.append((name, why))
-    return found
+        asked.append((name, why))
+    return found, asked
 
 
-def _on_remotes(indexes: Iterable[Index], oids: set[bytes], result: GcPlan) -> set[bytes]:
-    """Those objects that a pusher could count on finding on a remote."""
+def on_remotes(
+    indexes: Iterable[Index], oids: set[bytes], asked: list[tuple[str, str]]
+) -> set[bytes]:
+    """Those objects that a pusher could count on finding on a remote; in `asked` is noted which
+    remote stopped answering."""
     left, found = set(oids), set[bytes]()
     for index in indexes:
         waiting = sorted(left)
@@ -233,9 +237,7 @@ def _on_remotes(indexes: Iterable[Index], oids: set[bytes], result: GcPlan) -> s
                 found.update(index.objects(some, trusted=True))
             except DvliteError as error:
                 name = index.remote.name
-                result.asked = [
-                    (one, str(error) if one == name else why) for one, why in result.asked
-                ]
+                asked[:] = [(one, str(error) if one == name else why) for one, why in asked]
                 break
         left -= found
     return found

@@ -161,7 +161,7 @@ class Looker:
         with taking(self.cache, self.project.root, self.keep, self._told) as taker:
             result = taker.take(Batch(folder, 0, [name], [here]))[0]
         if result is None:
-            return Here(path)
+            return Here(path, link=_read_link(absolute))
         if isinstance(result, Untaken):
             link = os.readlink(absolute) if _is_link(here) else None
             return Here(path, failed=((b"", result.reason),), link=link)
@@ -222,6 +222,14 @@ def _is_news(index: StatIndex, snapshot: Snapshot) -> bool:
     return len(index.blocks) != len(snapshot.blocks) or any(
         index.blocks.get(path) is not block for path, block in snapshot.blocks.items()
     )
+
+
+def _read_link(absolute: str) -> str | None:
+    """Where a link leads; None where there is none any more."""
+    try:
+        return os.readlink(absolute)
+    except OSError:
+        return None
 
 
 def _is_link(here: Stat) -> bool:

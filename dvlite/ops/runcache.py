@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from blake3 import blake3
 
-from dvlite.atomic import publish
+from dvlite.atomic import make_folders, publish
 from dvlite.errors import DvliteError
 from dvlite.githistory import pointer_changes
 from dvlite.pipeline import lockfile
@@ -58,8 +58,9 @@ class RunCache:
         path = self._path(run_key(stage, locked))
         data = lockfile.render({_NAME: locked})
         with suppress(OSError):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            publish(path, data, durable=False)
+            top = self.project.cache_folder
+            make_folders(os.path.dirname(path), top)
+            publish(path, data, durable=False, top=top)
 
     def find(self, stage: Stage, inputs: LockedStage) -> LockedStage | None:
         """What a stage made when it read the same, here or as some commit says."""

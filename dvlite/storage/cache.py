@@ -5,33 +5,41 @@ nothing is ever changed in place, so any number of processes may read and add at
 network file systems too. Everything here can be fetched again or is named by a pointer; age
 (mtime) protects from gc what is not named yet.
 
+Second sources are other caches that are only read: what is not in this one is looked for there,
+in order. Nothing is ever written to them, not even an age.
+
     objects/ab/<62 hex>    one object, whole, read-only
     packs/<id>.pack .idx   many small objects, and the segment that finds them (written last)
     tmp/                   unfinished files
     remotes/               what is known of remotes
     damaged/               what was set aside, until gc removes it
+    runs/                  what stages made of what
+    users/                 which repositories use it, where it lies outside of them
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from dvlite.atomic import make_folders
 from dvlite.errors import CorruptError, MissingError
 from dvlite.storage.codec import unpack_frame
+from dvlite.storage.localpack import LocalPack, map_index
 from dvlite.storage.oid import hash_bytes, hash_tree, to_text
 from dvlite.storage.row import Row
-from dvlite.storage.segment import Segment, open_bytes
 from dvlite.storage.tree import Tree, decode
 
 # gc spares everything younger than its grace period (days), so an age that is right to a day
 # protects as well as an exact one, and an unchanged file is touched once a day at most.
 _FRESH_S = 24 * 3600
+# What the owner of a file can do cheaply, so that the size limit knows what was used last.
+_TOUCH_S = 3600
+
+Setup = tuple[str, bool, tuple[str, ...], tuple[str, ...]]
 
 
 class Place(NamedTuple):
@@ -41,33 +49,23 @@ class Place(NamedTuple):
     row: Row | None
 
 
-@dataclass(slots=True)
-class LocalPack:
-    """One pack of the cache and its mapped index. The pack's file is opened when first read."""
-
-    path: str
-    segment: Segment
-    descriptor: int = -1
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Bytes of the pack file."""
-        if self.descriptor < 0:
-            self.descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        data = os.pread(self.descriptor, length, offset)
-        if len(data) != length:
-            raise CorruptError(f"the cache's pack {self.path} is cut short")
-        return data
-
-
 class Cache:
     """Finds and reads objects below `folder`. `durable`: fsync what is added; `without`: paths of
-    packs to pass over."""
+    packs to pass over; `sources`: folders of caches to read from what is not here; `moved`: where
+    the cache was or will be, while it is being moved."""
 
     def __init__(
-        self, folder: str, durable: bool = True, without: frozenset[str] = frozenset()
+        self,
+        folder: str,
+        durable: bool = True,
+        without: frozenset[str] = frozenset(),
+        sources: Sequence[str] = (),
+        moved: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.durable = durable
+        self.sources = tuple(_Source(one) for one in sources)
+        self._moved = tuple(moved)
         self._without = without
         self._packs: dict[str, LocalPack] = {}
         # of which places may still be held, though something else has replaced them
@@ -79,6 +77,39 @@ class Cache:
             if pack.descriptor >= 0:
                 with suppress(OSError):
                     os.close(pack.descriptor)
+
+    @staticmethod
+    def of(setup: Setup) -> Cache:
+        """The same cache in another process; `setup` is that of the first."""
+        folder, durable, sources, moved = setup
+        return Cache(folder, durable, sources=sources, moved=moved)
+
+    @property
+    def setup(self) -> Setup:
+        """What another process needs to open it."""
+        return self.folder, self.durable, tuple(one.folder for one in self.sources), self._moved
+
+    def alone(self, without: frozenset[str] = frozenset()) -> Cache:
+        """The same without its second sources, and without some packs."""
+        return Cache(self.folder, self.durable, without)
+
+    def excluding(self, without: frozenset[str]) -> Cache:
+        """The same without some packs."""
+        return Cache(self.folder, self.durable, without, [one.folder for one in self.sources])
+
+    @property
+    def link_folders(self) -> tuple[bytes, ...]:
+        """Where the symbolic links of checkouts may lead."""
+        folders = (self.folder, *(one.folder for one in self.sources), *self._moved)
+        return tuple(os.fsencode(os.path.join(folder, "objects")) for folder in folders)
+
+    def is_own(self, path: str) -> bool:
+        """Whether a place's path is in this cache, not in a second source."""
+        return path.startswith(self.folder + os.sep)
+
+    def make_folder(self, folder: str) -> None:
+        """Makes a folder in the cache, with the group's rights where a group shares it."""
+        make_folders(folder, self.folder)
 
     @property
     def objects_folder(self) -> str:
@@ -99,7 +130,7 @@ class Cache:
     def temporary_folder(self) -> str:
         """Where unfinished files are; made when missing."""
         folder = os.path.join(self.folder, "tmp")
-        os.makedirs(folder, exist_ok=True)
+        self.make_folder(folder)
         return folder
 
     def object_path(self, oid: bytes) -> str:
@@ -107,8 +138,25 @@ class Cache:
         text = oid.hex()
         return os.path.join(self.folder, "objects", text[:2], text[2:])
 
+    def size_of_single(self, oid: bytes) -> int:
+        """The size of an object that is a file of its own, here or in a second source.
+
+        Raises:
+            OSError: there is none.
+        """
+        for one in (self, *self.sources):
+            with suppress(OSError):
+                return os.stat(one.object_path(oid)).st_size
+        raise FileNotFoundError(self.object_path(oid))
+
     def find(self, oid: bytes) -> Place | None:
         """Where an object is; None when it is not here. A miss looks for new packs once."""
+        place = self._find_here(oid)
+        for one in self.sources if place is None else ():
+            place = place or one.find(oid)
+        return place
+
+    def _find_here(self, oid: bytes) -> Place | None:
         place = self._find_packed(oid)
         if place is not None:
             return place
@@ -123,6 +171,14 @@ class Cache:
 
     def find_many(self, oids: Iterable[bytes]) -> dict[bytes, Place]:
         """Where those objects are that are here. Much faster than one by one."""
+        wanted = set(oids)
+        places = self.find_own(wanted)
+        for one in self.sources if len(places) < len(wanted) else ():
+            places |= one.find_own(wanted - places.keys())
+        return places
+
+    def find_own(self, oids: Iterable[bytes]) -> dict[bytes, Place]:
+        """The same without the second sources."""
         wanted = set(oids)
         self._list_packs()
         places: dict[bytes, Place] = {}
@@ -161,28 +217,49 @@ class Cache:
         with open(place.path, "rb") as stream:
             data = stream.read()
         if oid not in (hash_bytes(data), hash_tree(data)):
-            raise CorruptError(f"the cache's file {place.path} is damaged")
+            raise self.damaged(place.path)
         return data
+
+    def damaged(self, path: str) -> CorruptError:
+        """The error that a file of the cache, or of a second source, is damaged."""
+        for one in self.sources:
+            if one.is_own(path):
+                return CorruptError(
+                    f"{path} is damaged, in a second source; to go on without that: "
+                    f"dvlite cache link --remove {one.folder}",
+                    "bring it from a remote then: dvlite pull",
+                )
+        return CorruptError(
+            f"the cache's file {path} is damaged",
+            "set it aside and bring it again: dvlite fsck --repair",
+        )
 
     def read_row(self, pack_path: str, row: Row) -> bytes:
         """The bytes a row names, guarded by its frame's checksum."""
         try:
             frame = self.read_frame(pack_path, row.frame_offset, row.frame_length)
         except FileNotFoundError:  # gc has rewritten the pack since it was listed
-            self._retire({pack_path})
+            for one in (self, *self.sources):
+                one._retire({pack_path})
             place = self.find(row.id)
             if place is None:
                 raise
+            if place.path == pack_path:
+                raise CorruptError(
+                    f"the cache's pack {pack_path} is missing, its index is there",
+                    "remove the .idx beside it; then dvlite fetch",
+                ) from None
             return self.read(row.id) if place.row is None else self.read_row(place.path, place.row)
         raw = unpack_frame(frame)
         return raw[row.inner_offset : row.inner_offset + row.raw_length]
 
     def read_frame(self, pack_path: str, offset: int, length: int) -> bytes:
         """A frame of a pack, as stored."""
-        pack = self._packs.get(pack_path) or self._retired.get(pack_path)
-        if pack is None:
-            raise CorruptError(f"{pack_path} is no pack of this cache")
-        return pack.read(offset, length)
+        for one in (self, *self.sources):
+            pack = one._packs.get(pack_path) or one._retired.get(pack_path)
+            if pack is not None:
+                return pack.read(offset, length)
+        raise CorruptError(f"{pack_path} is no pack of this cache")
 
     def read_tree(self, oid: bytes) -> Tree:
         """A tree, verified against its name and decoded."""
@@ -191,17 +268,23 @@ class Cache:
             raise CorruptError(f"the tree {to_text(oid)} is damaged in the cache")
         return decode(data)
 
-    def keep(self, oids: Iterable[bytes]) -> set[bytes]:
+    def keep(self, oids: Iterable[bytes], elsewhere: bool = False) -> set[bytes]:
         """Those objects that are not here. The others are made young, so that gc spares them until
-        something names them: who is about to name an object asks so, and no lock is needed."""
+        something names them: who is about to name an object asks so, and no lock is needed.
+
+        `elsewhere`: what a second source has counts too. For what is new it does not: nobody
+        promises that a source keeps it.
+        """
         left = set(oids)
         for _ in range(2):  # what gc took from a pack may be in another one
-            places = self.find_many(left)
+            places = self.find_own(left)
             gone = self.refresh(places.values())
             left -= {oid for oid, place in places.items() if place.path not in gone}
             if not left or not gone:
                 break
             self._retire(gone)
+        for one in self.sources if elsewhere and left else ():
+            left -= one.find_own(left).keys()
         return left
 
     def refresh(self, places: Iterable[Place]) -> set[str]:
@@ -210,17 +293,30 @@ class Cache:
         gc takes a name away first and looks at the age then, this is the other way round: so one
         of both sees what the other does.
         """
-        limit = time.time() - _FRESH_S
+        now = time.time()
         gone = set()
         for path in {place.path for place in places}:
             try:
-                if os.stat(path).st_mtime < limit:
-                    os.utime(path)
-                    if path.endswith(".pack"):
-                        os.stat(path[:-5] + ".idx")
+                used = os.stat(path).st_mtime
+                if used >= now - _FRESH_S:
+                    if used < now - _TOUCH_S:
+                        _touch(path)
+                    continue
+                os.utime(path)
+                if path.endswith(".pack"):
+                    os.stat(path[:-5] + ".idx")
             except OSError:  # gone, or somebody else's, who alone may refresh it
                 gone.add(path)
         return gone
+
+    def note_use(self, places: Iterable[Place]) -> None:
+        """Makes young what is read, as far as it is this user's: the size limit then takes it
+        last."""
+        limit = time.time() - _TOUCH_S
+        for path in {place.path for place in places}:
+            with suppress(OSError):
+                if self.is_own(path) and os.stat(path).st_mtime < limit:
+                    os.utime(path)
 
     def _retire(self, paths: Iterable[str]) -> None:
         self._listed_ns = -1
@@ -266,22 +362,46 @@ class Cache:
         for name in _names(self.packs_folder):
             path = os.path.join(self.packs_folder, name[:-4] + ".pack")
             if name.endswith(".idx") and path not in self._packs and path not in self._without:
-                with suppress(FileNotFoundError):
-                    self._packs[path] = LocalPack(path, _map(os.path.join(self.packs_folder, name)))
+                pack = self._open_pack(path)
+                if pack is not None:
+                    self._packs[path] = pack
                     found = True
         return found
 
+    def _open_pack(self, path: str) -> LocalPack | None:
+        try:
+            return LocalPack(path, map_index(path[:-5] + ".idx"))
+        except FileNotFoundError:
+            return None
 
-def _map(path: str) -> Segment:
-    try:
-        with open(path, "rb") as stream:
-            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        return open_bytes(memoryview(mapped))
-    except (CorruptError, ValueError) as error:  # an empty file cannot be mapped
-        raise CorruptError(
-            f"the cache's index {path} is damaged: {error}",
-            "rebuild it: dvlite fsck --repair",
-        ) from error
+
+class _Source(Cache):
+    """A second source. What cannot be read there is not there: it may be unmounted, or somebody
+    else's to mend."""
+
+    def _list_packs(self) -> bool:
+        try:
+            return super()._list_packs()
+        except OSError:
+            return False
+
+    def _open_pack(self, path: str) -> LocalPack | None:
+        try:
+            return super()._open_pack(path)
+        except (CorruptError, OSError):
+            return None
+
+    def find_own(self, oids: Iterable[bytes]) -> dict[bytes, Place]:
+        """See Cache."""
+        try:
+            return super().find_own(oids)
+        except OSError:
+            return {}
+
+
+def _touch(path: str) -> None:
+    with suppress(OSError):
+        os.utime(path)
 
 
 def _names(folder: str) -> list[str]:

@@ -178,7 +178,7 @@ def set_right(cache: Cache, damage: Damage, unusable: frozenset[str]) -> None:
         _rebuild_index(cache, damage)
         return
     if damage.what == "pack":
-        _save_good(Cache(cache.folder, cache.durable, unusable), damage)
+        _save_good(cache.alone(unusable), damage)
         _set_aside(cache, damage.path[:-5] + ".idx")
     _set_aside(cache, damage.path)
 
@@ -187,7 +187,8 @@ def _rebuild_index(cache: Cache, damage: Damage) -> None:
     pack = bytes.fromhex(os.path.basename(damage.path)[:-5])
     rows = sort_rows(b"".join(row.pack_bytes() for row in damage.rows))
     index = encode(b"", rows, [pack])
-    publish(damage.path[:-5] + ".idx", index, mode=0o444, durable=cache.durable)
+    final = damage.path[:-5] + ".idx"
+    publish(final, index, mode=0o444, durable=cache.durable, top=cache.folder)
 
 
 def _save_good(cache: Cache, damage: Damage) -> None:
@@ -201,7 +202,7 @@ def _save_good(cache: Cache, damage: Damage) -> None:
 
 
 def _set_aside(cache: Cache, path: str) -> None:
-    os.makedirs(cache.damaged_folder, exist_ok=True)
+    cache.make_folder(cache.damaged_folder)
     inside = os.path.relpath(path, cache.folder).replace(os.sep, "-")
     with suppress(FileNotFoundError):
         os.rename(path, os.path.join(cache.damaged_folder, inside))

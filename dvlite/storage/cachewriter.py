@@ -159,14 +159,14 @@ class CacheWriter:
         assert self._pack is not None and self._stream is not None
         cache = self._cache
         pack_id = self._pack.finish().hex()
-        os.makedirs(cache.packs_folder, exist_ok=True)
+        cache.make_folder(cache.packs_folder)
         final = os.path.join(cache.packs_folder, pack_id + ".pack")
         os.fchmod(self._stream.fileno(), 0o444)
         self._stream.finish(cache.durable)
         self._stream.close()
         os.replace(self._temporary, final)
         index = encode(b"", sort_rows(self._pack.rows), [bytes.fromhex(pack_id)])
-        publish(final[:-5] + ".idx", index, mode=0o444, durable=cache.durable)
+        publish(final[:-5] + ".idx", index, mode=0o444, durable=cache.durable, top=cache.folder)
         self._pack = self._stream = None
 
     def _drop(self) -> None:
@@ -180,9 +180,13 @@ class CacheWriter:
 def publish_object(cache: Cache, oid: bytes, data: bytes) -> None:
     """Adds one object as a file of its own."""
     path = cache.object_path(oid)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    cache.make_folder(os.path.dirname(path))
     with open_to_publish(
-        path, mode=0o444, durable=cache.durable, temporary_folder=cache.temporary_folder
+        path,
+        mode=0o444,
+        durable=cache.durable,
+        temporary_folder=cache.temporary_folder,
+        top=cache.folder,
     ) as stream:
         stream.write(data)
 
@@ -221,7 +225,7 @@ def adopt_files(cache: Cache, files: Sequence[tuple[str, bytes]]) -> None:
 def _rename_in(cache: Cache, temporary: str, oid: bytes) -> str:
     path = cache.object_path(oid)
     folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
+    cache.make_folder(folder)
     os.chmod(temporary, 0o444)
     os.replace(temporary, path)
     return folder

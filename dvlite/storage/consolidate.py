@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from dvlite.atomic import publish, temporary_name, try_lock
-from dvlite.storage.cache import Cache, LocalPack
+from dvlite.storage.cache import Cache
+from dvlite.storage.localpack import LocalPack
 from dvlite.storage.pack import DATA, Member, PackWriter
 from dvlite.storage.row import Row, read_rows, sort_rows
 from dvlite.storage.segment import encode
@@ -36,7 +37,7 @@ def consolidate_if_many(cache: Cache) -> bool:
     if sum(name.endswith(".idx") for name in names) <= MANY_PACKS:
         return False
     with packs_lock(cache) as taken:
-        return taken and _consolidate(Cache(cache.folder, cache.durable))
+        return taken and _consolidate(cache.alone())
 
 
 def _consolidate(cache: Cache) -> bool:
@@ -54,7 +55,7 @@ def _consolidate(cache: Cache) -> bool:
 @contextmanager
 def packs_lock(cache: Cache) -> Iterator[bool]:
     """Excludes others who would rewrite packs; whether it was free. Nobody waits for it."""
-    with try_lock(os.path.join(cache.folder, "consolidate.lock")) as taken:
+    with try_lock(os.path.join(cache.folder, "consolidate.lock"), cache.folder) as taken:
         yield taken
 
 
@@ -74,7 +75,7 @@ def _write_joined(cache: Cache, packs: list[LocalPack]) -> None:
         final = os.path.join(cache.packs_folder, name)
         os.replace(temporary, final + ".pack")
         index = encode(b"", sort_rows(writer.rows), [bytes.fromhex(name)])
-        publish(final + ".idx", index, mode=0o444, durable=cache.durable)
+        publish(final + ".idx", index, mode=0o444, durable=cache.durable, top=cache.folder)
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary)

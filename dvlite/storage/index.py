@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from blake3 import blake3
 
-from dvlite.atomic import publish
+from dvlite.atomic import make_folders, publish
 from dvlite.errors import CorruptError
 from dvlite.storage.backend import Backend
 from dvlite.storage.folderbackend import FolderBackend
@@ -144,8 +144,7 @@ class Index:
         data = self.remote.backend.read(remote_name)
         if segment_id(data) != name.id:
             raise CorruptError(f"the index segment {remote_name} is damaged on the remote")
-        os.makedirs(self.mirror_folder, exist_ok=True)
-        publish(path, data, durable=False)
+        mirror(self.mirror_folder, path, data)
         return data
 
 
@@ -174,6 +173,13 @@ def mirror_of(remote: Remote, cache_folder: str) -> str:
     """Where a cache keeps copies of a remote's segments."""
     key = blake3(remote.backend.url.encode()).hexdigest()[:16]
     return os.path.join(cache_folder, "remotes", key, "index")
+
+
+def mirror(folder: str, path: str, data: bytes) -> None:
+    """Keeps a copy of what a remote has, in the folder that `mirror_of` gives."""
+    cache_folder = os.path.dirname(os.path.dirname(os.path.dirname(folder)))
+    make_folders(folder, cache_folder)
+    publish(path, data, durable=False, top=cache_folder)
 
 
 def segment_id(data: bytes) -> str:

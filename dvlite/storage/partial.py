@@ -57,8 +57,11 @@ def drop_left(cache: Cache, oid: bytes) -> None:
 def _left(cache: Cache, oid: bytes) -> dict[str, int]:
     """The unfinished files that nobody writes, opened and locked."""
     found: dict[str, int] = {}
+    names: list[str] = []
     with suppress(OSError):
-        for name in sorted(os.listdir(cache.temporary_folder)):
+        names = sorted(os.listdir(cache.temporary_folder))
+    for name in names:
+        with suppress(OSError):  # gone, or another user's
             if not name.startswith(_prefix(oid)):
                 continue
             path = os.path.join(cache.temporary_folder, name)

@@ -16,9 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from xxhash import xxh3_64_intdigest
 
-from dvlite.atomic import publish
 from dvlite.errors import CorruptError, RemoteError
-from dvlite.storage.index import AT_ONCE, Index
+from dvlite.storage.index import AT_ONCE, Index, mirror
 from dvlite.storage.pack import MAX_FOOTER_BYTES, end_length, read_end
 from dvlite.storage.recipe import Hint
 from dvlite.storage.remote import SegmentName, pack_name, render_name
@@ -77,8 +76,7 @@ class Sample:
             pass
         data = self._read(name)
         table = _Table(name, data)
-        os.makedirs(self._index.mirror_folder, exist_ok=True)
-        publish(path, data, durable=False)
+        mirror(self._index.mirror_folder, path, data)
         return table
 
     def _read(self, name: SegmentName) -> bytes:

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from dvlite.storage.cache import Cache, LocalPack
+from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import CacheWriter
 from dvlite.storage.codec import unpack_frame
 from dvlite.storage.consolidate import READERS_S, REPLACED, packs_lock
+from dvlite.storage.localpack import LocalPack
 from dvlite.storage.row import ROW_BYTES, Row, RowKind, read_rows
 
 # Rewriting a pack costs what is alive in it; from here on it gives back more than that.
@@ -182,7 +183,7 @@ def _remove_single(cache: Cache, one: Single, limit_s: float) -> bool:
             return False
         os.rename(one.path, aside)
         if os.stat(aside).st_mtime >= limit_s:
-            _give_back(aside, one.path)
+            _give_back(cache, aside, one.path)
             return False
         os.unlink(aside)
     except FileNotFoundError:  # another one was quicker
@@ -192,8 +193,8 @@ def _remove_single(cache: Cache, one: Single, limit_s: float) -> bool:
     return True
 
 
-def _give_back(aside: str, path: str) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+def _give_back(cache: Cache, aside: str, path: str) -> None:
+    cache.make_folder(os.path.dirname(path))
     os.rename(aside, path)
 
 
@@ -225,7 +226,7 @@ def _write_alive(cache: Cache, pack: PackUse) -> None:
     for row in _rows(local):
         if row.id not in pack.dead:
             frames.setdefault((row.frame_offset, row.frame_length), []).append(row)
-    with CacheWriter(Cache(cache.folder, cache.durable)) as writer:
+    with CacheWriter(cache.alone()) as writer:
         for (offset, length), rows in sorted(frames.items()):
             raw = unpack_frame(local.read(offset, length))
             for row in rows:
@@ -273,7 +274,7 @@ def give_back_aside(cache: Cache, limit_s: float) -> None:
         aside = os.path.join(cache.folder, "tmp", name)
         with suppress(FileNotFoundError, ValueError):
             if name.startswith(_ASIDE) and os.stat(aside).st_mtime >= limit_s:
-                _give_back(aside, cache.object_path(bytes.fromhex(name[len(_ASIDE) :])))
+                _give_back(cache, aside, cache.object_path(bytes.fromhex(name[len(_ASIDE) :])))
 
 
 def remove_files(paths: list[str]) -> int:

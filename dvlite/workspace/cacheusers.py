@@ -12,7 +12,7 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 
-from dvlite.atomic import publish, publish_if_absent
+from dvlite.atomic import make_folders, publish, publish_if_absent
 from dvlite.errors import CorruptError
 from dvlite.storage.oid import hash_bytes
 from dvlite.workspace.base import quote, unquote
@@ -61,8 +61,9 @@ def register(cache_folder: str, common_dir: str, top: str) -> None:
         return
     with suppress(OSError):
         lines = f"clone: {clone_id(common_dir).hex()}", f"git: {quote(common_dir)}"
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        publish(path, "\n".join(("dvlite: 1", *lines, f"top: {quote(top)}", "")).encode("ascii"))
+        text = "\n".join(("dvlite: 1", *lines, f"top: {quote(top)}", ""))
+        make_folders(os.path.dirname(path), cache_folder)
+        publish(path, text.encode("ascii"), top=cache_folder)
 
 
 def users(cache_folder: str) -> tuple[list[User], list[str]]:

@@ -42,7 +42,8 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)\Z", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _QUERY = re.compile(r"([?&][^=&#]*=)[^&#]*")
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([KMGkmg]?)B?")
-_UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
+_SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([KMGTkmgt]?)B?")
+_UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
 
 # Whose key answers a server, and which server is believed, is for whoever runs the command to say;
 # also which one is sent a cloud's token, which opens all that its owner may open.
@@ -88,10 +89,16 @@ def _rate(key: str, text: str) -> Value:
 
 
 def _size(key: str, text: str) -> Value:
-    found = _RATE.fullmatch(text)
+    found = _SIZE.fullmatch(text)
     if found is None:
         raise UsageError(f"{key} is a size, such as 500K, 20M or 1G, or 0, not {text!r}")
     return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+def _folders(key: str, text: str) -> Value:
+    if not all(text.split(os.pathsep)):
+        raise UsageError(f"{key} is one or more folders with '{os.pathsep}' between them")
+    return text
 
 
 def _remote(key: str, text: str) -> Value:
@@ -133,6 +140,19 @@ KEYS: Mapping[str, Key] = {
     "cache.dir": Key(_text, None, "folder of the cache (default: inside .git)", private=True),
     "cache.link": Key(
         _links, "reflink,copy", "how workspace files are made from the cache: the first that works"
+    ),
+    "cache.max_size": Key(
+        _size,
+        None,
+        "largest size of the cache, such as 200G; above, what a remote has and was not used for "
+        "longest goes (default: any)",
+        private=True,
+    ),
+    "cache.sources": Key(
+        _folders,
+        None,
+        "other caches to read from, never written to; see dvlite cache link",
+        private=True,
     ),
 }
 

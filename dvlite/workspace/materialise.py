@@ -256,13 +256,27 @@ def _place(
 
 
 def _rename_new(source: int, temporary: bytes, folder: int, name: bytes, path: bytes) -> None:
-    """Puts a file where nothing is; what appeared there meanwhile is the user's."""
+    """Puts a file where nothing is, or a link into a cache that lacks it; what appeared there
+    meanwhile is the user's."""
     try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
-        os.rename(temporary, name, src_dir_fd=source, dst_dir_fd=folder)
-        return
-    raise _meanwhile(path)
+        found = None
+    if found is not None and not (stat.S_ISLNK(found.st_mode) and _leads_nowhere(folder, name)):
+        raise _meanwhile(path)
+    os.rename(temporary, name, src_dir_fd=source, dst_dir_fd=folder)
+
+
+def _leads_nowhere(folder: int, name: bytes) -> bool:
+    """Whether a link is as checkouts make them, and its object is gone. (A user's own link to an
+    absolute path has been refused before.)"""
+    if not os.readlink(name, dir_fd=folder).startswith(b"/"):
+        return False
+    try:
+        os.stat(name, dir_fd=folder)
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _remove(folder: int, name: bytes, path: bytes, blocks: Blocks, replaced: bool) -> None:

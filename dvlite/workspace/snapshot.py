@@ -247,7 +247,7 @@ class _Looking:
     def _linked_size(self, oid: bytes) -> int:
         """The size of an object that a workspace file is a symbolic link to."""
         try:
-            return os.stat(self.look.cache.object_path(oid)).st_size
+            return self.look.cache.size_of_single(oid)
         except OSError:
             return 0
 

@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -73,7 +73,7 @@ class Batch(NamedTuple):
 class Taker:
     """Takes up batches, in one thread. Without a writer it only hashes.
 
-    `top`: the project's folder, from which all others are entered. `links_folder`: where the
+    `top`: the project's folder, from which all others are entered. `link_folders`: where the
     cache's objects are, to know a linked file for what it is. `told` is called with the bytes
     just read.
     """
@@ -81,7 +81,7 @@ class Taker:
     cache: Cache | None
     writer: CacheWriter | None
     top: bytes
-    links_folder: bytes
+    link_folders: Sequence[bytes]
     told: Callable[[int], None] = lambda size: None
     pending: list[tuple[str, bytes]] = field(default_factory=list)
     small: dict[bytes, bytes] = field(default_factory=dict)
@@ -212,11 +212,23 @@ class Taker:
         os.lseek(descriptor, 0, os.SEEK_SET)
         return None
 
-    def _take_link(self, folder: int, name: bytes, seen: Stat, depth: int) -> Taken:
+    def _size_of(self, oid: bytes) -> int | None:
+        """The size of an object that a link leads to, wherever it lies now."""
+        digits = oid.hex().encode("ascii")
+        for place in self.link_folders:
+            with suppress(OSError):
+                return os.stat(b"/".join((place, digits[:2], digits[2:]))).st_size
+        return None
+
+    def _take_link(self, folder: int, name: bytes, seen: Stat, depth: int) -> Taken | None:
         target = os.readlink(name, dir_fd=folder)
         oid = self._cached_oid(target)
         if oid is not None:
-            size = os.stat(name, dir_fd=folder).st_size
+            size = self._size_of(oid)
+            if size is None and self.writer is None:
+                return None  # for whoever looks the content is gone
+            if size is None:  # nobody has removed the file: its cache may only not be mounted
+                raise PathError(f"a link into a cache that is not there: {os.fsdecode(target)}")
             return Taken(Kind.FILE, oid, size, seen)
         check_link(target, depth)
         oid = hash_bytes(target)
@@ -225,11 +237,12 @@ class Taker:
 
     def _cached_oid(self, target: bytes) -> bytes | None:
         """The oid of the object in the cache that a link made by checkout points to."""
-        if not target.startswith(self.links_folder + b"/"):
-            return None
-        with suppress(ValueError):
-            oid = bytes.fromhex(target[len(self.links_folder) :].replace(b"/", b"").decode("ascii"))
-            return oid if len(oid) == 32 else None
+        for folder in self.link_folders:
+            if not target.startswith(folder + b"/"):
+                continue
+            with suppress(ValueError):
+                oid = bytes.fromhex(target[len(folder) :].replace(b"/", b"").decode("ascii"))
+                return oid if len(oid) == 32 else None
         return None
 
 
@@ -238,12 +251,12 @@ def taking(
     cache: Cache, top: str, keep: bool, told: Callable[[int], None] = lambda size: None
 ) -> Iterator[Taker]:
     """A taker; leaving it makes all that was taken part of the cache (`keep`), or of nothing."""
-    objects, trusted = os.fsencode(cache.objects_folder), os.fsencode(top)
+    folders, trusted = cache.link_folders, os.fsencode(top)
     if not keep:
-        yield Taker(None, None, trusted, objects, told)
+        yield Taker(None, None, trusted, folders, told)
         return
     with CacheWriter(cache) as writer:
-        taker = Taker(cache, writer, trusted, objects, told)
+        taker = Taker(cache, writer, trusted, folders, told)
         try:
             yield taker
             taker.settle()
@@ -329,7 +342,7 @@ def _of_cache(what: str) -> Iterator[None]:
 
 
 def _refused(what: str, error: OSError) -> StorageError:
-    hint = "free some space, or move the cache: dvlite config --local cache.dir DIR"
+    hint = "free some space, or move the cache: dvlite cache move DIR"
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         hint = "check the disk that the cache is on"
     return StorageError(f"the cache cannot take {what}: {error.strerror}", hint)

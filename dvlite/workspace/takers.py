@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from dvlite.storage.cache import Cache
+from dvlite.storage.cache import Cache, Setup
 from dvlite.workspace.crew import Crew, serve, usable_cores
 from dvlite.workspace.take import Batch, Taken, Untaken, taking
 
@@ -73,7 +73,7 @@ class Takers:
 
     def _start(self) -> Crew:
         cache = self.options.cache
-        setup = (cache.folder, cache.durable, self.options.top, self.options.keep)
+        setup = (cache.setup, self.options.top, self.options.keep)
         return Crew(__name__, "work", setup, usable_cores())
 
     def _answer(self, answer: Answer, results: list[Result]) -> None:
@@ -88,9 +88,9 @@ def work() -> None:
 
 
 @contextmanager
-def _serving(setup: tuple[str, bool, str, bool]) -> Iterator[Callable[[Any], list[Any]]]:
-    folder, durable, top, keep = setup
-    with taking(Cache(folder, durable), top, keep) as taker:
+def _serving(setup: tuple[Setup, str, bool]) -> Iterator[Callable[[Any], list[Any]]]:
+    cache, top, keep = setup
+    with taking(Cache.of(cache), top, keep) as taker:
         yield lambda batch: [_to_wire(result) for result in taker.take(Batch(*batch))]
 
 

@@ -57,7 +57,7 @@ class FileWriter:
     told: Callable[[int], None] = lambda size: None
     ready: bytes = b""
     _frame: tuple[str, int, bytes] = ("", -1, b"")
-    _dead: set[str] = field(default_factory=set)
+    _dead: set[tuple[str, bool]] = field(default_factory=set)
 
     def write(self, batch: WriteBatch) -> list[Stat]:
         """Makes the files; their stats in the batch's order.
@@ -67,6 +67,7 @@ class FileWriter:
             FileExistsError: something of that name is there.
         """
         places = self.cache.find_many({item.oid for item in batch.files})
+        self.cache.note_use(places.values())
         folder = open_inside(self.top, batch.folder)
         stats: list[Stat] = [(0, 0, 0, 0, 0)] * len(batch.files)
         try:
@@ -128,7 +129,7 @@ class FileWriter:
 
     def _write_large(self, folder: int, item: NewFile, source_path: str) -> Stat:
         for kind in self.links:
-            if kind not in self._dead and self._link(kind, folder, item, source_path):
+            if self._link(kind, folder, item, source_path):
                 return _stat_at(folder, item.name)
         if self._take_ready(folder, item):
             return _stat_at(folder, item.name)
@@ -145,8 +146,11 @@ class FileWriter:
 
     def _link(self, kind: str, folder: int, item: NewFile, source_path: str) -> bool:
         """Tries one link type; one that cannot work between these folders is not tried again."""
-        if kind == "copy":
+        is_own = self.cache.is_own(source_path)
+        if kind == "copy" or (kind, is_own) in self._dead:
             return False
+        if kind == "hardlink" and not is_own:
+            return False  # it would change the file's count of links, and a source is only read
         if kind != "reflink" and item.kind == Kind.EXEC:
             return False  # the object in the cache is not executable
         try:
@@ -164,9 +168,12 @@ class FileWriter:
                 os.close(source)
         except FileExistsError:
             raise
+        except PermissionError:
+            if kind == "hardlink":  # another user's object, which the kernel protects
+                return False
         except OSError:
             pass
-        self._dead.add(kind)
+        self._dead.add((kind, is_own))
         return False
 
     def _copy(self, folder: int, item: NewFile, source_path: str) -> Stat:
@@ -181,10 +188,7 @@ class FileWriter:
                 oid, _ = pump(source, writer, self.told)
                 writer.finish(durable=False)
                 if oid != item.oid:
-                    raise CorruptError(
-                        f"the cache's file {source_path} is damaged",
-                        "remove it and fetch it again: dvlite fetch",
-                    )
+                    raise self.cache.damaged(source_path)
                 return _stat(writer.fileno())
             except BaseException:
                 with suppress(OSError):

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from dvlite.progress import Progress, silent
-from dvlite.storage.cache import Cache
+from dvlite.storage.cache import Cache, Setup
 from dvlite.workspace.crew import Crew, serve, usable_cores
 from dvlite.workspace.ready import Ready
 from dvlite.workspace.take import Stat
@@ -60,7 +60,7 @@ class Writers:
         options, top = self.options, os.fsencode(self.options.top)
         ready = os.fsencode(options.ready.folder) if options.ready is not None else b""
         if options.total_files >= _WORKERS_FROM and usable_cores() > 1:
-            setup = (options.cache.folder, top, tuple(options.links), ready)
+            setup = (options.cache.setup, top, tuple(options.links), ready)
             self._crew = Crew(__name__, "work", setup, usable_cores())
         else:
             told = self._told_bytes
@@ -131,10 +131,10 @@ def work() -> None:
 
 @contextmanager
 def _serving(
-    setup: tuple[str, bytes, Sequence[str], bytes],
+    setup: tuple[Setup, bytes, Sequence[str], bytes],
 ) -> Iterator[Callable[[Any], list[Any]]]:
-    folder, top, links, ready = setup
-    writer = FileWriter(Cache(folder), top, links, ready=ready)
+    cache, top, links, ready = setup
+    writer = FileWriter(Cache.of(cache), top, links, ready=ready)
     yield lambda batch: writer.write(_from_wire(batch))
 
 

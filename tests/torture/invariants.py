@@ -36,6 +36,9 @@ def caches(here: Path) -> Iterator[Cache]:
         folder = here / name / ".git" / "dvlite" / "cache"
         if folder.is_dir():
             yield Cache(str(folder))
+    for name in ("first", "moved"):
+        if (here / name).is_dir():
+            yield Cache(str(here / name))
 
 
 def committed(here: Path) -> list[str]:

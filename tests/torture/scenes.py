@@ -239,6 +239,21 @@ def _old(stage: Stage) -> None:
         os.utime(path, (long_ago, long_ago))
 
 
+def _linked(stage: Stage) -> None:
+    """The cache is outside of git's folder, and large workspace files are links into it."""
+    stage.dvlite("config", "--local", "cache.link", "symlink,copy")
+    stage.dvlite("cache", "move", "../first")
+    stage.dvlite("checkout", "--relink")
+
+
+def _another_cache(stage: Stage) -> None:
+    """Another project's cache is where ours is to go; it has some of the same objects."""
+    _linked(stage)
+    _clone(stage)
+    stage.dvlite("pull", folder="clone")
+    stage.dvlite("cache", "move", "../moved", folder="clone")
+
+
 PUSHED = "refs/heads/main {main} refs/heads/main {v2}\n"
 _AFTER_CHECKOUT = (Command(("checkout",)),)
 SCENES = (
@@ -327,6 +342,10 @@ SCENES = (
         may_differ=frozenset(["what caches hold"]),
         damaged=True,
     ),
+    Scene("cache-move", Command(("cache", "move", "../moved")), _unpushed),
+    Scene("cache-move-links", Command(("cache", "move", "../moved")), _linked),
+    Scene("cache-move-merge", Command(("cache", "move", "../moved")), _another_cache),
+    Scene("cache-share", Command(("cache", "share")), _linked),
     Scene("gc", Command(("gc", "--workspaces-only", "--yes")), _old),
     Scene("reproduce", Command(("reproduce", "v1", "--output", "../again")), _nothing),
 )
