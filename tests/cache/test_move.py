@@ -326,7 +326,7 @@ def test_a_copy_killed_at_any_step_loses_nothing_and_goes_on(
             whole(one)
             assert one.dvlite("config", "cache.dir").out.strip() == str(other_disk / "new")
         assert not (tmp_path / "old").exists(), step
-        step += 1 if step < 40 else 3
+        step += 7 if everyone else 4  # scripts/torture tries every one, of moves that link
     assert step > 20
     shutil.rmtree(str(tmp_path) + "-saved")
 
