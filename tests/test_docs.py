@@ -105,14 +105,20 @@ def test_every_field_of_json_is_on_the_page(repository: Repository) -> None:
     see("add", "data", "model")
     repository.commit()
     see("push", "--dry-run")
-    see("push")
+    see("push", "--run-cache")
     repository.write({"data/a": b"11", "data/new": b"4"})
     (repository.path / "data" / "b").rename(repository.path / "data" / "c")
     for words in (["status", "--remote"], ["diff"], ["ls", "data"], ["checkout", "--force"]):
         see(*words)
     repository.dvlite("add", "-u")
     repository.commit()
-    for words in (["log"], ["du", "--remote"], ["fetch"], ["fetch", "--dry-run"], ["doctor"]):
+    for words in (
+        ["log"],
+        ["du", "--remote"],
+        ["fetch", "--run-cache"],
+        ["fetch", "--dry-run"],
+        ["doctor"],
+    ):
         see(*words)
     see("gc", "--dry-run")
     see("cache", "show", of=2)
@@ -129,7 +135,7 @@ def test_every_field_of_json_is_on_the_page(repository: Repository) -> None:
     see("remote", "check", of=2)
     see("remote", "copy", "store", "./copy", of=2)
     see("remote", "publish", of=2)
-    see("pull")
+    see("pull", "--run-cache")
     see("reproduce", "HEAD~1")
     see("get", "HEAD:model", "-o", "got")
     see("resolve")

@@ -15,6 +15,7 @@ from dvlite.cli.options import (
     json_option,
     paths_argument,
     revisions_options,
+    run_cache_option,
     say_places,
     selection,
 )
@@ -22,7 +23,9 @@ from dvlite.cli.output import count, emit_json, json_path, name, say, size, tran
 
 if TYPE_CHECKING:
     from dvlite.ops.fetch import FetchResult
+    from dvlite.project import Project
     from dvlite.storage.absent import Absent
+    from dvlite.storage.runfiles import Synced
 
 
 @click.command()
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 )
 @jobs_option
 @revisions_options
+@run_cache_option
 @dry_run_option
 @json_option
 @common
@@ -45,6 +49,7 @@ def command(
     paths: tuple[str, ...],
     remotes: tuple[str, ...],
     jobs: int | None,
+    run_cache: bool,
     dry_run: bool,
     as_json: bool,
     **revisions: Any,
@@ -58,6 +63,7 @@ def command(
       dvlite fetch                     what the workspace's pointers name
       dvlite fetch --rev v1.0 images   what a tag's pointer names
       dvlite fetch --all-branches
+      dvlite fetch --run-cache         also what colleagues' runs made of what
     """
     from dvlite.cli.cachetrim import keep_to_limit
     from dvlite.ops.fetch import FetchRequest, fetch, named, to_fetch
@@ -72,17 +78,59 @@ def command(
             for one in wanted:
                 say(f"would fetch  {one.label}  up to {size(one.pointer.size)}")
             say("" if wanted else "everything is in the cache")
+            if run_cache:
+                say("would fetch  the records of runs that are new")
         return
     if common.verbose:
         say_places(project, remotes)
     with transferring(common.quiet, common.verbose) as progress:
         result = fetch(project, FetchRequest(chosen, remotes, jobs_of(project, jobs)), progress)
+    runs = bring_runs(common, project, remotes, jobs) if run_cache else None
     if as_json:
-        emit_json(to_json(result))
+        emit_json({**to_json(result), "runs": runs_json(runs)})
     elif not common.quiet:
         show(result)
+        show_runs(runs)
     keep_to_limit(common, project, lambda: [one.pointer for one in named(project, chosen)])
     fail_if_incomplete(result)
+
+
+def bring_runs(
+    common: Common, project: Project, remotes: tuple[str, ...], jobs: int | None
+) -> Synced:
+    """Fetches records of runs."""
+    from dvlite.ops.runrecords import fetch_runs
+
+    with transferring(common.quiet, common.verbose):
+        return fetch_runs(project, remotes, jobs_of(project, jobs))
+
+
+def show_runs(runs: Synced | None) -> None:
+    """What came of that, in words."""
+    if runs is None:
+        return
+    for damaged in runs.damaged:
+        warn(f"{damaged} is damaged, and passed over")
+    if runs.passed_over:
+        warn(
+            f"too many or too large, and passed over: {count(runs.passed_over, 'file')} of records"
+        )
+    if runs.read:
+        say(f"fetched    {count(runs.read, 'file')} of records of runs, {size(runs.read_bytes)}")
+    else:
+        say("no new records of runs")
+
+
+def runs_json(runs: Synced | None) -> dict[str, Any] | None:
+    """The same for --json."""
+    if runs is None:
+        return None
+    return {
+        "files": runs.read,
+        "read_bytes": runs.read_bytes,
+        "damaged": runs.damaged,
+        "passed_over": runs.passed_over,
+    }
 
 
 def show(result: FetchResult) -> None:

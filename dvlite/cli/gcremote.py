@@ -51,6 +51,9 @@ def _show(gc: RemoteGc, request: GcRemoteRequest) -> None:
     _line("delete now", plan.deleted, f"condemned more than {days} ago")
     if plan.old_names:
         say(f"delete now: {count(len(plan.old_names), 'old file')} of the index and of pushes")
+    if gc.runs.dropped:
+        what = count(gc.runs.dropped, "record")
+        say(f"drop {what} of runs: what they made is needed by nothing else")
     _line("condemn", plan.condemned, f"for a gc after {days} to delete")
     if plan.moved:
         what = f"copy out of {count(len(plan.moved), 'pack')}"
@@ -81,6 +84,7 @@ def _to_json(gc: RemoteGc, request: GcRemoteRequest, freed: int) -> dict[str, An
         "deleted_packs": len(plan.deleted),
         "deleted_bytes": sum(plan.deleted.values()),
         "deleted_files": len(plan.old_names) + len(gc.forgotten),
+        "dropped_runs": gc.runs.dropped,
         "condemned_packs": len(plan.condemned),
         "condemned_bytes": sum(plan.condemned.values()),
         "moved_packs": len(plan.moved),

@@ -96,6 +96,11 @@ bisect_option = click.option(
     expose_value=False,
     help="Errors end with codes for git bisect run: 125 where data is missing, else 128.",
 )
+run_cache_option = click.option(
+    "--run-cache",
+    is_flag=True,
+    help="Also the records of what colleagues' runs made, for dvlite run --trust-remote-runs.",
+)
 paths_argument = click.argument("paths", nargs=-1, type=click.Path(), metavar="[PATH]...")
 yes_option = click.option("-y", "--yes", is_flag=True, help="Answer questions with yes.")
 

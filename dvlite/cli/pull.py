@@ -13,6 +13,7 @@ from dvlite.cli.options import (
     jobs_option,
     json_option,
     paths_argument,
+    run_cache_option,
     say_places,
 )
 from dvlite.cli.output import emit_json, json_path, say, size, transferring
@@ -31,6 +32,7 @@ from dvlite.cli.output import emit_json, json_path, say, size, transferring
 @jobs_option
 @click.option("-f", "--force", is_flag=True, help="Discard edits (they are kept in the cache).")
 @bisect_option
+@run_cache_option
 @dry_run_option
 @json_option
 @common
@@ -40,6 +42,7 @@ def command(
     remotes: tuple[str, ...],
     jobs: int | None,
     force: bool,
+    run_cache: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -53,6 +56,7 @@ def command(
       git clone URL && cd project && dvlite pull
       git pull && dvlite pull
       dvlite pull images/train
+      dvlite pull --run-cache
     """
     from dvlite.cli import checkout as checkout_words
     from dvlite.cli import fetch as fetch_words
@@ -66,12 +70,15 @@ def command(
         say_places(project, remotes)
     with transferring(common.quiet, common.verbose) as progress:
         result = pull(project, request, progress)
+    fetches = run_cache and not dry_run
+    runs = fetch_words.bring_runs(common, project, remotes, jobs) if fetches else None
     if as_json:
         emit_json(
             {
                 "to_fetch": [json_path(one.label) for one in result.to_fetch],
                 "fetched": fetch_words.to_json(result.fetched) if result.fetched else None,
                 "checkout": checkout_words.to_json(result.checked_out),
+                "runs": fetch_words.runs_json(runs),
             }
         )
     elif not common.quiet:
@@ -79,6 +86,7 @@ def command(
             say(f"would fetch  {one.label}  up to {size(one.pointer.size)}")
         if result.fetched is not None:
             fetch_words.show(result.fetched)
+        fetch_words.show_runs(runs)
         checkout_words.show(result.checked_out, dry_run)
     if not dry_run:
         keep_to_limit(common, project)

@@ -24,6 +24,7 @@ from dvlite.cli.output import count, emit_json, json_path, note, say, size, tran
 
 if TYPE_CHECKING:
     from dvlite.ops.push import PushResult
+    from dvlite.ops.runrecords import RunsPushed
 
 
 @click.command()
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 @click.option("-r", "--remote", metavar="NAME", help="Where to (default: the default remote).")
 @jobs_option
 @revisions_options
+@click.option(
+    "--run-cache",
+    is_flag=True,
+    help="Also the records of what stages made, with that, for everyone's dvlite run.",
+)
 @yes_option
 @dry_run_option
 @json_option
@@ -40,6 +46,7 @@ def command(
     paths: tuple[str, ...],
     remote: str | None,
     jobs: int | None,
+    run_cache: bool,
     yes: bool,
     dry_run: bool,
     as_json: bool,
@@ -55,6 +62,7 @@ def command(
     Examples:
       dvlite push && git push
       dvlite push --all-commits -r archive
+      dvlite push --run-cache
       dvlite push --dry-run
     """
     from dvlite.cli.cachetrim import keep_to_limit
@@ -67,6 +75,7 @@ def command(
         jobs_of(project, jobs),
         dry_run,
         yes or _confirmed(project, remote),
+        run_cache,
     )
     if common.verbose:
         say_places(project, [remote] if remote else [])
@@ -100,6 +109,8 @@ def _confirmed(project: Any, remote: str | None) -> bool:
 def show(result: PushResult, tell: Callable[[str], None] = say, *, dry_run: bool = False) -> None:
     """The result in words."""
     report = result.report
+    if result.runs is not None:
+        _show_runs(result.runs, tell, dry_run)
     if not report.new_files and not report.stored_bytes:
         if result.complete:
             tell(f"everything is on {result.remote}")
@@ -114,6 +125,17 @@ def show(result: PushResult, tell: Callable[[str], None] = say, *, dry_run: bool
             "neither here nor on the remote: "
             f"{count(len(result.absent_before), 'object')} of older commits"
         )
+
+
+def _show_runs(runs: RunsPushed, tell: Callable[[str], None], dry_run: bool) -> None:
+    stored = runs.stored_bytes + runs.report.stored_bytes
+    if runs.records:
+        verb = "would push" if dry_run else "pushed"
+        tell(f"{verb} {count(runs.records, 'record')} of runs and what they made: {size(stored)}")
+    else:
+        tell("no new records of runs")
+    if runs.left_out:
+        note(f"left out, as not all is here that they made: {count(runs.left_out, 'record')}")
 
 
 def warn_unlisted(remote: str, problem: str | None) -> None:
@@ -171,5 +193,16 @@ def _to_json(result: PushResult, dry_run: bool) -> dict[str, Any]:
         "absent_in_older_commits": absent(result.absent_before),
         "damaged": absent(result.damaged),
         "list_problem": result.list_problem,
+        "runs": _runs_json(result.runs),
         "unreadable": [{"pointer": label, "reason": why} for label, why in result.unreadable],
+    }
+
+
+def _runs_json(runs: RunsPushed | None) -> dict[str, Any] | None:
+    if runs is None:
+        return None
+    return {
+        "records": runs.records,
+        "left_out": runs.left_out,
+        "stored_bytes": runs.stored_bytes + runs.report.stored_bytes,
     }

@@ -165,6 +165,7 @@ def _to_json(result: RemoteCopyResult, dry_run: bool) -> dict[str, Any]:
         "chunks": report.chunks,
         "segments": report.segments,
         "records": report.records,
+        "run_files": report.run_files,
         "list_problem": result.list_problem,
         "uncopied": [describe(one) for one in report.uncopied],
         "left_out": [f"blake3:{oid.hex()}" for oid in sorted(report.left_out)],

@@ -58,6 +58,11 @@ _WORDS = {
 @click.option(
     "--no-run-cache", is_flag=True, help="Run, although it is known what would come of it."
 )
+@click.option(
+    "--trust-remote-runs",
+    is_flag=True,
+    help="Believe records of runs that were fetched from remotes (fetch --run-cache).",
+)
 @click.option("--accept", is_flag=True, help="Record the outputs that are there; run nothing.")
 @click.option("--env", is_flag=True, help="Also record Python, its packages and the system.")
 @dry_run_option
@@ -84,7 +89,13 @@ def command(common: Common, stages: tuple[str, ...], as_json: bool, **options: A
     env, interactive = options.pop("env"), options.pop("interactive")
     run_cache = not options.pop("no_run_cache")
     project = common.project()
-    request = RunRequest(stages, run_cache=run_cache, environment=dict(os.environ), **options)
+    request = RunRequest(
+        stages,
+        run_cache=run_cache,
+        trust_remote=options.pop("trust_remote_runs"),
+        environment=dict(os.environ),
+        **options,
+    )
     leave_within(_LEAVE_S)
     signal.signal(signal.SIGTERM, _stop)
     talk = _Talk(common, request, interactive, as_json)

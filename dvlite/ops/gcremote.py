@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from time import time_ns
 
 from dvlite.errors import ConflictError, CorruptError, MissingError, ProjectError
+from dvlite.ops.gcruns import RunsPlan, plan_runs, write_new
 from dvlite.ops.hookprojects import projects_here
 from dvlite.ops.reachable import DAY_S, GRACE_DAYS, Kept, reachable
 from dvlite.ops.remotes import (
@@ -53,7 +54,7 @@ class GcRemoteRequest:
 @dataclass(slots=True)
 class RemoteGc:
     """A gc that is planned. `word_of`: the clones that left word, and `forgotten`: records that are
-    deleted with it."""
+    deleted with it. `runs`: what becomes of records of runs; the old files are in the plan too."""
 
     remote: Remote
     options: GcOptions
@@ -64,6 +65,7 @@ class RemoteGc:
     word_of: list[str] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    runs: RunsPlan = field(default_factory=RunsPlan)
 
 
 def plan_remote(
@@ -107,6 +109,8 @@ def plan_remote(
     gc.warnings += [f"the work tree {top} is not there" for top in found.absent_trees]
     said = _said_by_others(project, gc, request.forget)
     gc.plan = plan_gc(looked, {*gc.reachable, *said}, options)
+    gc.runs = plan_runs(looked, gc.plan, options.grace_s)
+    gc.plan.old_names.update(gc.runs.old)
     return gc
 
 
@@ -116,6 +120,7 @@ def run_remote(project: Project, gc: RemoteGc) -> int:
     Raises:
         RemoteError: another gc was quicker; nothing was deleted.
     """
+    write_new(gc.looked, gc.runs)
     freed = execute(gc.looked, gc.plan, gc.options)
     for name in gc.forgotten:
         gc.remote.backend.delete(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dvlite.errors import RemoteError
 from dvlite.ops.remotes import (
@@ -29,6 +29,8 @@ from dvlite.ops.roots import (
     select,
     to_roots,
 )
+from dvlite.ops.runcache import RunCache
+from dvlite.ops.runrecords import RunsPushed, push_runs
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.absent import Absent
@@ -40,20 +42,24 @@ from dvlite.storage.remote import NotMade, Remote
 
 @dataclass(frozen=True, slots=True)
 class PushRequest:
-    """What to push and where. `accept_url`: the user agreed to a URL that has changed."""
+    """What to push and where. `accept_url`: the user agreed to a URL that has changed. `run_cache`:
+    also the records of runs, and what those made; without, as the setting `run.push_records` says.
+    """
 
     selection: Selection = field(default_factory=Selection)
     remote: str | None = None
     jobs: int = 4
     dry_run: bool = False
     accept_url: bool = False
+    run_cache: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
     """What was pushed. `absent` and `damaged` concern what is named now; `absent_before`
     only commits of the past, whose data is nowhere. `list_problem`: why the list for readers
-    behind a web server does not name what was pushed."""
+    behind a web server does not name what was pushed. `runs`: the records of runs, where those were
+    to be pushed."""
 
     remote: str
     report: PushReport
@@ -62,6 +68,7 @@ class PushResult:
     damaged: tuple[Absent, ...]
     unreadable: tuple[tuple[str, str], ...]
     list_problem: str | None = None
+    runs: RunsPushed | None = None
 
     @property
     def complete(self) -> bool:
@@ -137,12 +144,15 @@ def _push(
         unmade=not made,
     )
     report = push_objects(remote, project.cache(), to_roots(roots.everything()), options)
+    runs = None
+    if not partial and (request.run_cache or project.config.get("run.push_records")):
+        runs = push_runs(RunCache(project), remote, options)
     problem = None
     if not request.dry_run:
         remember_url(project, name)
         _remember_present(project, remote, roots.everything(), report)
-        problem = mend_published(remote, report.after)
-    return _result(name, roots, report, problem)
+        problem = mend_published(remote, runs.report.after if runs else report.after)
+    return replace(_result(name, roots, report, problem), runs=runs)
 
 
 def unpushed(project: Project, remote_name: str | None = None) -> list[Named]:

@@ -84,7 +84,8 @@ class _Run:
         self.seer = Seer(project, project.pointers(), progress)
         self.recorder = Recorder(project, self.seer)
         self.examiner = Examiner(project, self.seer)
-        self.runs = RunCache(project)
+        trusts = request.trust_remote or bool(project.config.get("run.trust_remote"))
+        self.runs = RunCache(project, trusts)
         self.ended: queue.SimpleQueue[tuple[str, Ended]] = queue.SimpleQueue()
         self.running: dict[str, Running] = {}
         self.results: dict[str, StageResult] = {}

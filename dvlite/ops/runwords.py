@@ -28,7 +28,8 @@ What = Literal[
 class RunRequest:
     """Which stages and how. `names` (none: all) with what they need, or `single`: without;
     `downstream`: with what needs them. `accept`: record the outputs that are there, run nothing.
-    `environment`: of the commands, besides each stage's own."""
+    `trust_remote`: believe records of runs that came from remotes; without, as the setting
+    `run.trust_remote` says. `environment`: of the commands, besides each stage's own."""
 
     names: tuple[str, ...] = ()
     jobs: int = 1
@@ -39,6 +40,7 @@ class RunRequest:
     keep_going: bool = False
     keep_outputs: bool = False
     run_cache: bool = True
+    trust_remote: bool = False
     accept: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from dvlite.errors import CorruptError, FormatVersionError
@@ -33,6 +34,7 @@ from dvlite.storage.remote import (
 )
 from dvlite.storage.rootrecord import newest_records, read_record, record_parts
 from dvlite.storage.row import ROW_BYTES, read_rows
+from dvlite.storage.runfiles import fetch_run_file, is_run_file
 from dvlite.storage.segment import Segment, open_bytes, read_head
 from dvlite.storage.several import several
 
@@ -105,6 +107,7 @@ class _Names:
     segments: list[tuple[SegmentName, int]] = field(default_factory=list)
     records: list[str] = field(default_factory=list)
     epochs: list[int] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
 
 
 def take_inventory(remote: Remote, jobs: int) -> Inventory:
@@ -121,6 +124,9 @@ def take_inventory(remote: Remote, jobs: int) -> Inventory:
     _take_markers(remote, sorted(names.epochs), inventory)
     _take_segments(remote, names.segments, inventory, jobs)
     _take_records(remote, sorted(names.records), inventory)
+    for name, data in several(partial(fetch_run_file, remote), names.runs, jobs):
+        if data is None:
+            inventory.note("runs", name, "damaged: what it told of is run again; gc removes it")
     if any(one.name == LIST_NAME for one in stored):
         _check_list(remote, stored, inventory)
     return inventory
@@ -142,6 +148,8 @@ def _sort(one: Stored, inventory: Inventory, names: _Names) -> None:
         names.epochs.append(int(marker[1]))
     elif record_parts(one.name) is not None:
         names.records.append(one.name)
+    elif is_run_file(one.name):
+        names.runs.append(one.name)
     elif one.name.startswith("tmp/"):
         inventory.note("name", one.name, "an unfinished file of an interrupted push")
     elif one.name not in (DESCRIPTION_NAME, LIST_NAME):

@@ -67,7 +67,8 @@ def render_list(listing: Listing, stored: Iterable[Stored]) -> bytes:
     """The list of what a listing of everything shows; `listing`: what that says of the index.
 
     Left out is what no reader needs: segments that others supersede, records of roots that newer
-    ones replace, files that are not finished, names that dvlite does not use, the list itself.
+    ones replace, records of runs, files that are not finished, names that dvlite does not use, the
+    list itself.
     """
     index, others = needed(listing, stored)
     parts = [(b"index", _lines(index), len(index)), (b"others", _lines(others), len(others))]

@@ -9,6 +9,7 @@ which a pusher may count on (its view). Bytes go through a backend.
     index/gc-<epoch, 16 digits>    gc markers
     index/list                     what is there, for readers behind a web server (`publishedlist`)
     roots/<clone>-<time>           what a clone last pushed
+    runs/<id>                      records of runs (`runfiles`)
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ from dvlite.storage.remote import (
 )
 from dvlite.storage.rootrecord import copy_records
 from dvlite.storage.row import RowKind
+from dvlite.storage.runfiles import copy_run_files
 from dvlite.storage.segment import Segment, Stamp, encode, open_bytes
 
 # As for a push: gc runs at most daily.
@@ -67,8 +68,8 @@ class Uncopied(NamedTuple):
 @dataclass(slots=True)
 class CopyReport:
     """What was copied (or would be). `stored_bytes`: of the packs; `shared`: packs that both had;
-    `objects`, `chunks`: rows that the target got; `left_out`: objects that need what could not be
-    copied."""
+    `objects`, `chunks`: rows that the target got; `run_files`: of records of runs;
+    `left_out`: objects that need what could not be copied."""
 
     packs: int = 0
     stored_bytes: int = 0
@@ -77,6 +78,7 @@ class CopyReport:
     chunks: int = 0
     segments: int = 0
     records: int = 0
+    run_files: int = 0
     uncopied: list[Uncopied] = field(default_factory=list)
     left_out: set[bytes] = field(default_factory=set)
 
@@ -148,6 +150,7 @@ class _Copy:
         if self.target is None or self.options.dry_run:
             return
         self.report.records, damaged = copy_records(self.source, self.target, self.report.left_out)
+        self.report.run_files = copy_run_files(self.source, self.target)
         for name in damaged:
             self._uncopied("roots", name, "damaged: what a clone pushed is not known")
 

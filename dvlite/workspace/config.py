@@ -137,6 +137,15 @@ KEYS: Mapping[str, Key] = {
         _size, 10_000_000, "largest file that may be committed to git itself; 0: any"
     ),
     "core.id": Key(_text, None, "random id of the project, made by dvlite init"),
+    "run.push_records": Key(
+        _truth, False, "dvlite push also sends records of runs, and what those made"
+    ),
+    "run.trust_remote": Key(
+        _truth,
+        False,
+        "dvlite run believes the records of runs that were fetched from remotes",
+        private=True,
+    ),
     "cache.dir": Key(_text, None, "folder of the cache (default: inside .git)", private=True),
     "cache.link": Key(
         _links, "reflink,copy", "how workspace files are made from the cache: the first that works"
