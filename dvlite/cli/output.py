@@ -34,7 +34,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 
 # Without a terminal: rare enough for a log, often enough to know that it lives.
-_PLAIN_EVERY_S = 30.0
+PLAIN_EVERY_S = 30.0
 _DRAW_EVERY_S = 0.1
 # Work that ends within this is not worth a line that flashes up.
 _SILENT_FIRST_S = 0.4
@@ -183,10 +183,22 @@ def transferring(quiet: bool, verbose: bool) -> Iterator[Progress]:
             yield progress
 
 
+@contextmanager
+def stopped_by(stop: Callable[[], None]) -> Iterator[None]:
+    """Says how to take something else away that is drawn within."""
+    _drawn.append(stop)
+    try:
+        yield
+    finally:
+        _drawn.remove(stop)
+
+
 def stop_showing() -> None:
-    """Takes the live bar away: the process ends now."""
+    """Takes away what is drawn: the process ends now."""
     for line in _active:
         line.stop()
+    for stop in _drawn:
+        stop()
 
 
 class _State(NamedTuple):
@@ -205,7 +217,7 @@ class _Line:
     told, because a pack may take a minute. `tell` may be called from any thread."""
 
     def __init__(self, terminal: bool) -> None:
-        self._interval = _DRAW_EVERY_S if terminal else _PLAIN_EVERY_S
+        self._interval = _DRAW_EVERY_S if terminal else PLAIN_EVERY_S
         self._terminal = terminal
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -291,6 +303,7 @@ class _Pace:
 
 
 _active: list[_Line] = []
+_drawn: list[Callable[[], None]] = []
 
 
 class _Delays:
@@ -328,14 +341,15 @@ def _rest(state: _State, rate: float) -> Iterator[str]:
     if rate:
         yield f"{size(int(rate))}/s"
         if state.total_bytes:
-            yield f"{_duration((state.total_bytes - state.size_bytes) / rate)} left"
+            yield f"{duration((state.total_bytes - state.size_bytes) / rate)} left"
 
 
 def _of(done: str, total: str | int | None, unit: str) -> str:
     return f"{done} of {total}" if total else done + unit
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """`12 s`, `3 min 5 s`, `2 h 10 min`."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"

@@ -18,9 +18,9 @@ from dvlite.cli.output import (
     note,
     plain,
     say,
-    showing,
     warn,
 )
+from dvlite.cli.runline import RunLine, drawing, is_able
 from dvlite.cli.stageoutput import StageOutput
 
 if TYPE_CHECKING:
@@ -99,9 +99,8 @@ def command(common: Common, stages: tuple[str, ...], as_json: bool, **options: A
     leave_within(_LEAVE_S)
     signal.signal(signal.SIGTERM, _stop)
     talk = _Talk(common, request, interactive, as_json)
-    with showing(True) as progress:
-        results = run(project, request, talk.listener(), progress)
-    talk.output.close()
+    with drawing(talk.output):
+        results = run(project, request, talk.listener(), talk.line.tell)
     if env and not request.dry_run:
         from dvlite.ops.environment import record
 
@@ -126,33 +125,46 @@ class _Talk:
         self.common, self.request, self.interactive = common, request, interactive
         self.quiet = common.quiet or as_json
         stream = sys.stderr if as_json else sys.stdout
-        self.output = StageOutput(stream, request.jobs > 1, common.quiet)
+        self.line = RunLine(sys.stderr, is_able(sys.stderr))
+        below = None if common.quiet or request.dry_run else self.line
+        self.output = StageOutput(stream, request.jobs > 1, common.quiet, below)
 
     def listener(self) -> Any:
         """What `run` calls."""
         from dvlite.ops.runwords import Listener
 
         return Listener(
+            expects=self.line.expect,
             heard=self.output.hear,
             began=self._began,
             over=self._over,
-            waits=lambda stage: note(
-                f"{name(stage)}: another dvlite runs it; waiting", quiet=self.quiet
-            ),
-            warns=lambda stage, text: warn(f"{name(stage)}: {plain(text)}"),
+            waits=self._waits,
+            warns=self._warns,
             asks=self._ask,
         )
 
+    def _waits(self, stage: str) -> None:
+        with self.output.apart():
+            note(f"{name(stage)}: another dvlite runs it; waiting", quiet=self.quiet)
+
+    def _warns(self, stage: str, text: str) -> None:
+        with self.output.apart():
+            warn(f"{name(stage)}: {plain(text)}")
+
     def _began(self, stage: Stage, reasons: tuple[Reason, ...]) -> None:
+        self.line.began(stage.name)
         if not self.quiet:
             self.output.line(f"run        {name(stage.name)}: {_why(reasons)}")
 
     def _over(self, result: StageResult) -> None:
+        self.line.over(result.name)
         self.output.end(result.name)
         if self.quiet:
             return
         for one in result.discarded:
-            note(f"an edit of {name(one.path)} was replaced: dvlite checkout --recover {one.id}")
+            self._note(
+                f"an edit of {name(one.path)} was replaced: dvlite checkout --recover {one.id}"
+            )
         if result.what == "would run":
             self.output.line(f"would run  {name(result.name)}: {_why(result.reasons)}")
             for at, reason in enumerate(result.reasons):
@@ -167,10 +179,15 @@ class _Talk:
         elif result.what == "frozen" and self.common.verbose:
             self.output.line(f"frozen     {name(result.name)}")
 
+    def _note(self, text: str) -> None:
+        with self.output.apart():
+            note(text)
+
     def _ask(self, stage: Stage, reasons: tuple[Reason, ...]) -> bool:
         if not self.interactive:
             return True
-        return click.confirm(f"run {name(stage.name)} ({_why(reasons)})?", err=True)
+        with self.output.apart():
+            return click.confirm(f"run {name(stage.name)} ({_why(reasons)})?", err=True)
 
 
 def _why(reasons: tuple[Reason, ...]) -> str:

@@ -1,23 +1,32 @@
 """What stages write, on the screen: as it comes, with the stage's name where several run.
 
-Owns whole lines: two stages never share one. Called from several threads.
+Owns whole lines: two stages never share one, and the line about the run stands below them, drawn
+only while the cursor is at the start of a line. Called from several threads.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from dvlite.cli.output import name
+from dvlite.cli.runline import RunLine
 
 # A line that does not end is shown in pieces of this.
 _MAX_LINE = 64 << 10
 
 
 class StageOutput:
-    """A stream that several stages write to. `several`: each line says whose it is."""
+    """A stream that several stages write to. `several`: each line says whose it is; `below`: the
+    line about the run, if there is to be one."""
 
-    def __init__(self, stream: TextIO, several: bool, quiet: bool) -> None:
+    def __init__(
+        self, stream: TextIO, several: bool, quiet: bool, below: RunLine | None = None
+    ) -> None:
+        self.below = below
+        self._apart = 0
         self._stream, self._several, self._quiet = stream, several, quiet
         self._lock = threading.Lock()
         self._rest: dict[str, bytes] = {}
@@ -52,11 +61,36 @@ class StageOutput:
             start = b"" if self._at_start else b"\n"
             self._write(start + text.encode("utf-8", "backslashreplace") + b"\n")
 
+    def draw(self) -> None:
+        """Shows the line about the run, unless it would stand in the middle of a stage's own."""
+        with self._lock:
+            if self.below is None or self._apart:
+                return
+            if self._at_start or not self.below.terminal:
+                self.below.draw()
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Without that line: somebody else writes to the screen, or asks."""
+        with self._lock:
+            self._apart += 1
+            self._erase()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._apart -= 1
+
     def close(self) -> None:
         """Ends the last line."""
         with self._lock:
+            self._erase()
             if not self._at_start:
                 self._write(b"\n")
+
+    def _erase(self) -> None:
+        if self.below is not None:
+            self.below.erase()
 
     def _lines(self, stage: str, lines: list[bytes]) -> None:
         if lines:
@@ -68,6 +102,7 @@ class StageOutput:
     def _write(self, data: bytes) -> None:
         if not data:
             return
+        self._erase()
         self._at_start = data.endswith(b"\n")
         binary = getattr(self._stream, "buffer", None)
         self._stream.flush()

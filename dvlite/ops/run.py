@@ -99,6 +99,7 @@ class _Run:
     def run(self, names: Sequence[str]) -> list[StageResult]:
         """All of these."""
         self.turns = Turns(names, self.graph.upstream)
+        self.listener.expects(len(names))
         if not self.request.dry_run:
             self._stop_leftovers()
         try:

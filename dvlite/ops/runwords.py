@@ -63,10 +63,11 @@ class StageResult:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who hears what goes on. `heard`: what a stage writes, from any thread; `began`: before a
-    stage runs; `over`: after each stage; `waits`: another dvlite runs it; `warns`: of a mistake in
-    its definition; `asks`: whether to run it."""
+    """Who hears what goes on. `expects`: how many stages will be over; `heard`: what a stage
+    writes, from any thread; `began`: before a stage runs; `over`: after each stage; `waits`:
+    another dvlite runs it; `warns`: of a mistake in its definition; `asks`: whether to run it."""
 
+    expects: Callable[[int], None] = lambda stages: None
     heard: Callable[[str, bytes], None] = lambda name, data: None
     began: Callable[[Stage, tuple[Reason, ...]], None] = lambda stage, reasons: None
     over: Callable[[StageResult], None] = lambda result: None

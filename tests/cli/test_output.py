@@ -121,7 +121,7 @@ def test_progress_is_drawn_while_nothing_is_told(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request may take minutes."""
-    monkeypatch.setattr(output, "_PLAIN_EVERY_S", 0.001)
+    monkeypatch.setattr(output, "PLAIN_EVERY_S", 0.001)
     with showing(quiet=False) as progress:
         progress("pushing", 1, 10)
         said = ""
