@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from blake3 import blake3
 
 from dvlite.atomic import make_folders, publish
 from dvlite.errors import CorruptError
-from dvlite.storage.backend import Backend
+from dvlite.storage.backend import Backend, NotThere
 from dvlite.storage.folderbackend import FolderBackend
 from dvlite.storage.recipe import Hint
 from dvlite.storage.remote import Listing, Remote, SegmentName, render_name
@@ -53,10 +54,15 @@ class Index:
     def every_place(self, oid: bytes, chunk: bool) -> Iterator[Hint]:
         """All places that any segment gives for an id: for when one of them fails."""
         for name in self.listing.readable:
-            segment = self.segment(name)
-            row = (segment.chunks if chunk else segment.objects).find(oid)
-            if row is not None:
-                yield self.hint(name, row)
+            yield from self._place_in(name, oid, chunk)
+        for name in self.listing.hidden:
+            with suppress(NotThere):  # nobody is promised that these stay
+                yield from self._place_in(name, oid, chunk)
+
+    def _place_in(self, name: SegmentName, oid: bytes, chunk: bool) -> list[Hint]:
+        segment = self.segment(name)
+        row = (segment.chunks if chunk else segment.objects).find(oid)
+        return [] if row is None else [self.hint(name, row)]
 
     def segment(self, name: SegmentName) -> Segment:
         """A segment of the listing, opened."""

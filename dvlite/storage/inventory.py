@@ -26,10 +26,10 @@ from dvlite.storage.remote import (
     Remote,
     SegmentName,
     description,
-    live,
     marker_name,
     parse_name,
     parse_pack_name,
+    readable,
     render_name,
 )
 from dvlite.storage.rootrecord import newest_records, read_record, record_parts
@@ -235,7 +235,7 @@ def _take_segments(
 ) -> None:
     """Reads every segment; those in use have to be sound."""
     whole = [name for name, size in found if name.counts.size_bytes() == size]
-    used = set(live(whole))
+    used = set(_in_use(inventory, whole))
     replaced = {short for name in whole for short in name.supersedes}
     for (name, _), read in several(lambda one: _read_segment(remote, one[0]), found, jobs):
         if not read.problem and name in used:
@@ -247,10 +247,14 @@ def _take_segments(
             inventory.damage("segment", render_name(name), read.problem)
         else:
             inventory.note("segment", render_name(name), f"{read.problem}; others replace it")
-    readable = tuple(name for name in live(whole) if name not in set(inventory.bad))
-    trusted = tuple(name for name in readable if inventory.trusts(name))
-    before = inventory.listing
-    inventory.listing = Listing(before.epoch, readable, trusted, before.problem)
+    bad, before = set(inventory.bad), inventory.listing
+    sound = tuple(name for name in _in_use(inventory, whole) if name not in bad)
+    trusted = tuple(name for name in sound if inventory.trusts(name))
+    inventory.listing = Listing(before.epoch, sound, trusted, before.problem)
+
+
+def _in_use(inventory: Inventory, whole: list[SegmentName]) -> tuple[SegmentName, ...]:
+    return readable(whole, [name for name in whole if inventory.trusts(name)])
 
 
 def _count(inventory: Inventory, name: SegmentName, read: _Read) -> None:

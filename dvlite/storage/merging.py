@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from dvlite.storage.backend import Stored
 from dvlite.storage.index import Index, segment_id
-from dvlite.storage.remote import Remote, SegmentName, render_name
+from dvlite.storage.remote import Remote, SegmentName, parse_name, render_name
 from dvlite.storage.row import Row, read_rows, sort_rows
 from dvlite.storage.segment import Stamp, encode, read_head
 from dvlite.storage.upload import RowSource
@@ -41,7 +42,8 @@ def write_segment(
 
 def merge_segments(remote: Remote, index: Index, stamp: Stamp) -> bool:
     """Writes at most one merge of this view's segments; whether it did."""
-    listing = remote.listing()
+    stored = remote.backend.list("index")
+    listing = remote.listing(stored)
     if listing.epoch != stamp.epoch:
         return False
     tiers: dict[int, list[SegmentName]] = {}
@@ -51,9 +53,22 @@ def merge_segments(remote: Remote, index: Index, stamp: Stamp) -> bool:
         group = names[:MERGE_COUNT]
         total = sum(name.counts.size_bytes() for name in group)
         if len(group) == MERGE_COUNT and total <= MERGE_BYTES:
-            store_segment(remote, _merge(index, group, stamp), stamp.epoch, group)
+            data = _merge(index, group, stamp)
+            if name_segment(data, stamp.epoch).short in _mentioned(stored):
+                continue
+            store_segment(remote, data, stamp.epoch, group)
             return True
     return False
+
+
+def _mentioned(stored: Iterable[Stored]) -> set[str]:
+    """Ids of all segments, also of those that are gone but named as replaced.
+
+    Several clones that push the same at once leave equal rows, and their merge may be, byte for
+    byte, the segment that one of them wrote: it would replace itself, or what replaces it.
+    """
+    names = [name for one in stored if (name := parse_name(one.name.partition("/")[2]))]
+    return {short for name in names for short in (name.short, *name.supersedes)}
 
 
 def _merge(index: Index, names: Sequence[SegmentName], stamp: Stamp) -> bytes:

@@ -66,9 +66,9 @@ class Publication:
 def render_list(listing: Listing, stored: Iterable[Stored]) -> bytes:
     """The list of what a listing of everything shows; `listing`: what that says of the index.
 
-    Left out is what no reader needs: segments that others supersede, records of roots that newer
-    ones replace, records of runs, files that are not finished, names that dvlite does not use, the
-    list itself.
+    Left out is what no reader needs: segments that others of the view supersede, records of roots
+    that newer ones replace, records of runs, files that are not finished, names that dvlite does
+    not use, the list itself.
     """
     index, others = needed(listing, stored)
     parts = [(b"index", _lines(index), len(index)), (b"others", _lines(others), len(others))]
@@ -80,7 +80,8 @@ def render_list(listing: Listing, stored: Iterable[Stored]) -> bytes:
 
 def needed(listing: Listing, stored: Iterable[Stored]) -> tuple[list[Stored], list[Stored]]:
     """What a reader needs of a listing of everything, sorted by name: of the index, the rest."""
-    segments = {render_name(name) for name in (*listing.readable, *listing.trusted)}
+    present = *listing.readable, *listing.trusted, *listing.hidden
+    segments = {render_name(name) for name in present}
     stored = list(stored)
     records = set(newest_records(one.name for one in stored).values())
     index = [one for one in stored if one.name in segments or marker_epoch(one.name) is not None]

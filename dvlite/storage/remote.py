@@ -67,8 +67,10 @@ class Listing:
     """What one listing of `index/` says.
 
     `readable`: segments a reader uses, newest epoch first. `trusted`: those a pusher of this
-    epoch may count on. `problem`: why nobody can tell which those are; readers need not care.
-    `published`: whether there is a list for readers behind a web server.
+    epoch may count on. `hidden`: what only merges replace that no pusher counts on any more; it is
+    for when what these say turns out to be gone. `problem`: why nobody can tell which pushers
+    count on; readers need not care. `published`: whether there is a list for readers behind a web
+    server.
     """
 
     epoch: int
@@ -76,6 +78,7 @@ class Listing:
     trusted: tuple[SegmentName, ...]
     problem: CorruptError | None = None
     published: bool = False
+    hidden: tuple[SegmentName, ...] = ()
 
     def view(self) -> tuple[SegmentName, ...]:
         """What a pusher may count on.
@@ -122,7 +125,9 @@ class Remote:
         except CorruptError as error:
             problem = error
         trusted = [name for name in segments if name.epoch == epoch or name.id in valid]
-        return Listing(epoch, live(segments), live(trusted), problem, published)
+        used = readable(segments, trusted)
+        hidden = _hidden(segments, trusted, used)
+        return Listing(epoch, used, live(trusted), problem, published, hidden)
 
     def epoch(self) -> int:
         """The newest gc epoch, asked anew."""
@@ -251,9 +256,31 @@ def parse_name(base: str) -> SegmentName | None:
 
 def live(segments: Sequence[SegmentName]) -> tuple[SegmentName, ...]:
     """Without those that a merge among them replaces; newest epoch first."""
-    gone = {short for name in segments for short in name.supersedes}
-    kept = [name for name in segments if name.short not in gone]
-    return tuple(sorted(kept, key=lambda name: (-name.epoch, name.id)))
+    gone = {short for name in segments for short in name.supersedes if short != name.short}
+    return _in_order(name for name in segments if name.short not in gone)
+
+
+def readable(
+    segments: Sequence[SegmentName], trusted: Sequence[SegmentName]
+) -> tuple[SegmentName, ...]:
+    """What readers use: the living, and always those that pushers count on.
+
+    A merge that comes when gc has begun another epoch may replace a segment which that epoch
+    counts on. Of an id in two packs a merge keeps one row, maybe that of the pack which goes.
+    """
+    return _in_order({*live(segments), *live(trusted)})
+
+
+def _hidden(
+    segments: Sequence[SegmentName], trusted: Sequence[SegmentName], used: Sequence[SegmentName]
+) -> tuple[SegmentName, ...]:
+    """The others, without what segments of the view replace: they name no pack that goes."""
+    gone = {short for name in trusted for short in name.supersedes}
+    return _in_order(name for name in {*segments} - {*used} if name.short not in gone)
+
+
+def _in_order(segments: Iterable[SegmentName]) -> tuple[SegmentName, ...]:
+    return tuple(sorted(segments, key=lambda name: (-name.epoch, name.id, name.supersedes)))
 
 
 def _check_description(data: bytes, url: str) -> None:

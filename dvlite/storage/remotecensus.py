@@ -6,15 +6,16 @@ its pack. A bucket of ids at a time, so that an index of any size fits into memo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dvlite.errors import CorruptError
+from dvlite.storage.index import Index
 from dvlite.storage.inventory import open_whole
 from dvlite.storage.remote import Remote, SegmentName, render_name
 from dvlite.storage.remotelive import BUCKETS, Alive
-from dvlite.storage.row import PIECES, Row, read_rows
+from dvlite.storage.row import PIECES, Row, RowKind, read_rows
 from dvlite.storage.segment import Segment, open_segment
 
 # Of a pack whose content has died by more than this, the rest is copied out.
@@ -168,6 +169,28 @@ class Census:
         if len(small) >= MANY_SMALL:
             for pack in small:
                 self.packs[pack].is_moved = True
+
+
+def young_roots(
+    index: Index, segments: Iterable[Counted], trusted: frozenset[str]
+) -> Iterator[bytes]:
+    """Roots that young segments name, of those that pushers count on."""
+    for one in segments:
+        if one.is_young and one.name.id in trusted:
+            yield from index.segment(one.name).roots()
+
+
+def young_objects(
+    index: Index, segments: Iterable[Counted], trusted: frozenset[str]
+) -> Iterator[bytes]:
+    """Trees and recipes of which such segments have rows, also below no root of theirs: a push that
+    lacks one file of a folder names the others. Their rows stay, so what they promise has to."""
+    for one in segments:
+        if one.is_young and one.name.id in trusted:
+            table = index.segment(one.name).objects
+            for number in range(BUCKETS if table.rows[1] else 0):
+                rows = read_rows(table.rows_in(number, _BITS))
+                yield from (row.id for row in rows if row.kind != RowKind.FILE)
 
 
 def _choose(places: list[Place]) -> Place:

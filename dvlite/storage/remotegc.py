@@ -34,7 +34,14 @@ from dvlite.storage.remote import (
     render_marker,
     render_name,
 )
-from dvlite.storage.remotecensus import Census, Counted, PackFate, is_piece
+from dvlite.storage.remotecensus import (
+    Census,
+    Counted,
+    PackFate,
+    is_piece,
+    young_objects,
+    young_roots,
+)
 from dvlite.storage.remotelive import BUCKETS, Walk
 from dvlite.storage.rootrecord import newest_records, record_parts
 from dvlite.storage.row import ROW_BYTES, Row, read_rows
@@ -142,13 +149,15 @@ def plan_gc(looked: Looked, roots: Iterable[bytes], options: GcOptions) -> Remot
     trusted = frozenset(name.id for name in index.listing.trusted)
     segments = [
         Counted(name, ages.get(render_name(name), 0.0) < options.grace_s)
-        for name in index.listing.readable
+        for name in (*index.listing.readable, *index.listing.hidden)
     ]
-    plan.roots = {*roots, *_young_roots(index, segments, trusted)}
+    plan.roots = {*roots, *young_roots(index, segments, trusted)}
     walk = Walk(index, options.jobs, lambda count: options.progress("following roots", count, 0))
     walk.add_roots(plan.roots)
-    plan.absent, plan.objects = walk.alive.absent, walk.alive.count
+    plan.absent = set(walk.alive.absent)
     plan.roots -= plan.absent
+    walk.add_roots(young_objects(index, segments, trusted))
+    plan.objects = walk.alive.count
     packs = _packs(looked, ages, options.grace_s)
     plan.census = Census(
         remote,
@@ -177,7 +186,9 @@ def execute(looked: Looked, plan: RemotePlan, options: GcOptions) -> int:
         moved = _copy_out(remote, plan.census, plan.epoch, options)
         new = _write_segments(remote, plan, moved, stamp)
         staying = {one.name.id for one in plan.census.segments if one.stays}
-        marker = Marker(frozenset(new) | staying, frozenset(pack.hex() for pack in plan.condemned))
+        # a copy may be, byte for byte, what it was copied from, or what an interrupted push left
+        condemned = plan.condemned.keys() - set(moved.packs)
+        marker = Marker(frozenset(new) | staying, frozenset(pack.hex() for pack in condemned))
         _begin_epoch(remote, plan.epoch + 1, marker, options)
     freed = 0
     total = len(plan.deleted) + len(plan.old_names)
@@ -218,14 +229,6 @@ def _probe(backend: Backend, options: GcOptions) -> float:
             "make sure that nobody pushes or collects meanwhile: --exclusive",
         )
     return times[0]
-
-
-def _young_roots(
-    index: Index, segments: Iterable[Counted], trusted: frozenset[str]
-) -> Iterable[bytes]:
-    for one in segments:
-        if one.is_young and one.name.id in trusted:
-            yield from index.segment(one.name).roots()
 
 
 def _packs(looked: Looked, ages: dict[str, float], grace_s: float) -> dict[bytes, PackFate]:

@@ -80,7 +80,7 @@ class Walk:
         Raises:
             CorruptError: a root is there, but something that it needs is not, or cannot be read.
         """
-        level, top = set(roots), True
+        level, top = {oid for oid in roots if oid not in self._seen}, True
         while level:
             following: set[bytes] = set()
             waiting = sorted(level - self._seen)

@@ -68,7 +68,9 @@ def record_roots(
     if more:
         now |= last.now
     said = Said(project, now, last.all - now)
-    name, data = render_record(clone.hex(), said, time.time_ns())
+    # whatever this machine's clock says: what is said last has to count
+    later = max(time.time_ns(), _time(names[-1]) + 1) if names else time.time_ns()
+    name, data = render_record(clone.hex(), said, later)
     if not names or names[-1].rpartition("-")[2] != name.rpartition("-")[2]:
         remote.backend.write(name, data)
 
