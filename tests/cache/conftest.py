@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,17 +27,15 @@ def full(repository: Repository) -> Repository:
 
 
 @pytest.fixture
-def other_disk() -> Iterator[Path]:
-    """A folder on another file system than the tests' repositories."""
-    import shutil
-    import tempfile
-
-    here = os.stat(tempfile.gettempdir()).st_dev
-    if not os.access("/dev/shm", os.W_OK) or os.stat("/dev/shm").st_dev == here:
-        pytest.skip("NOT TESTED: caches on another file system (needs /dev/shm)")
-    folder = Path(tempfile.mkdtemp(prefix="dvlite-other-", dir="/dev/shm"))
-    yield folder
-    shutil.rmtree(folder)
+def other_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on another file system than the test's repositories."""
+    here = tmp_path.stat().st_dev
+    for place in ("/dev/shm", "/tmp", "/var/tmp"):
+        if os.access(place, os.W_OK) and os.stat(place).st_dev != here:
+            with tempfile.TemporaryDirectory(prefix="dvlite-other-", dir=place) as folder:
+                yield Path(folder)
+            return
+    pytest.skip("NOT TESTED: caches on another file system (there is none to write to)")
 
 
 def cache_of(repository: Repository) -> Path:
