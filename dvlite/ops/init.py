@@ -36,9 +36,10 @@ def init(folder: str) -> InitResult:
     root = os.path.realpath(folder)
     _refuse_nested(repo, root)
     refuse_link(root)
+    # first the folder that has a place for unfinished files, also those of the others
+    made = _ignore(root), _config(root)
     attributes = merge_by_union(root), attributes_of_new(repo, root)
-    made = _ignore(root), _config(root), next(filter(None, attributes), None)
-    created = [path for path in made if path]
+    created = [path for path in (*made, next(filter(None, attributes), None)) if path]
     project = Project.at(repo, root)
     _stage(project, [os.path.relpath(path, root) for path in created])
     return InitResult(root, tuple(os.path.relpath(path, root) for path in created))

@@ -18,6 +18,8 @@ from tests.torture.shim import compiler
 
 SEED = 1
 KILLS, FAULTS, CRASHES = 120, 60, 2
+# What changes owners and rights alone needs no room on a disk.
+RIGHTS_ONLY = {"cache-share"}
 # This many processes try points at once.
 WORKERS = 2
 
@@ -38,7 +40,8 @@ def campaign() -> Iterator[Campaign]:
 
 def attempt(campaign: Campaign, mode: str, sample: int, always: bool = False) -> Found:
     points = campaign.points([scene.name for scene in SCENES], mode)
-    assert all(points.values()), points
+    without = {name for name, count in points.items() if not count}
+    assert without <= (set() if mode == "kill" else RIGHTS_ONLY), points
     return campaign.run(choose(points, mode, sample, SEED, always), lambda text: None)
 
 
