@@ -207,7 +207,8 @@ def choose(
     if sample is None or sample >= len(orders):
         source.shuffle(orders)
         return orders
-    chosen = [source.choice([o for o in orders if o.scene == scene]) for scene in sorted(points)]
+    scenes = sorted(scene for scene, count in points.items() if count)
+    chosen = [source.choice([o for o in orders if o.scene == scene]) for scene in scenes]
     rest = [order for order in orders if order not in set(chosen)]
     return (chosen + source.sample(rest, max(0, sample - len(chosen))))[:sample]
 
