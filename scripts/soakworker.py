@@ -26,7 +26,7 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from dvlite.errors import DvliteError, RemoteError
+from dvlite.errors import DvliteError, LockError, RemoteError
 from dvlite.ops.add import AddRequest, add
 from dvlite.ops.gc import GcRequest
 from dvlite.ops.gc import execute as execute_here
@@ -35,7 +35,7 @@ from dvlite.ops.gcremote import GcRemoteRequest, plan_remote, run_remote
 from dvlite.ops.pull import PullRequest, pull
 from dvlite.ops.push import PushRequest, push
 from dvlite.project import Project
-from dvlite.storage import cache, consolidate
+from dvlite.storage import cache, consolidate, sweep
 
 Version = dict[str, str]
 GRACE_S = 3.0
@@ -142,8 +142,12 @@ class Worker:
     def collect_here(self) -> None:
         """gc in the cache that all share."""
         project, request = self.project(), GcRequest(grace_days=CACHE_GRACE_S / _DAY_S)
-        todo = plan_here(project, request)
-        execute_here(project, todo, request)
+        try:
+            todo = plan_here(project, request)
+            execute_here(project, todo, request)
+        except LockError:  # another one collects there
+            self.counts["gcs of the cache given up"] += 1
+            return
         self.counts["gcs of the cache"] += 1
         self.note("cache", {"removed": todo.removed.objects})
 
@@ -263,7 +267,7 @@ def main() -> int:
     folder, number, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     # What is a day beside a grace period of two days is seconds beside one of seconds.
     cache._FRESH_S = 0
-    consolidate.READERS_S = int(CACHE_GRACE_S)
+    consolidate.READERS_S = sweep.READERS_S = int(CACHE_GRACE_S)
     worker = Worker(folder, number, seed)
     try:
         worker.run()
