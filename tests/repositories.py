@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite.cli.main import main
-from dvlite.workspace.config import edit
+from dvlite.workspace.configedit import edit
 
 Listing = dict[str, str]
 TIMEOUT_S = 120

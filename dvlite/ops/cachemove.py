@@ -35,7 +35,7 @@ from dvlite.storage.transfer import (
 )
 from dvlite.workspace import cachemoves, cacheusers
 from dvlite.workspace.cachemoves import Move
-from dvlite.workspace.config import edit
+from dvlite.workspace.configedit import edit
 from dvlite.workspace.repointing import repoint
 
 # Objects that come while it is at work are brought in the next round.

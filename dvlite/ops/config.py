@@ -6,16 +6,8 @@ from collections.abc import Mapping
 
 from dvlite.errors import UsageError
 from dvlite.project import Project
-from dvlite.workspace.config import (
-    FILE,
-    KEYS,
-    Config,
-    check,
-    edit,
-    is_secret,
-    redact,
-    split_remote_key,
-)
+from dvlite.workspace.config import FILE, KEYS, Config, check, is_secret, redact, split_remote_key
+from dvlite.workspace.configedit import edit
 
 
 def shown(key: str, text: str) -> str:

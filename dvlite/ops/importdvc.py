@@ -34,7 +34,7 @@ from dvlite.project import Project
 from dvlite.workspace import imported as mapping_file
 from dvlite.workspace.adopting import Adopter, FolderSource, PathSource, Source
 from dvlite.workspace.adopting import places as places_of
-from dvlite.workspace.config import edit
+from dvlite.workspace.configedit import edit
 from dvlite.workspace.dvcfiles import (
     LOCKFILE,
     PIPELINE,

@@ -11,7 +11,8 @@ from dvlite.errors import ProjectError
 from dvlite.gitrepo import GitRepo
 from dvlite.ops.drivers import attributes_of_new
 from dvlite.project import Project, refuse_link
-from dvlite.workspace.config import FILE, edit
+from dvlite.workspace.config import FILE
+from dvlite.workspace.configedit import edit
 from dvlite.workspace.gitignore import merge_by_union
 
 # Unfinished files lie on the workspace's own file system, so that renaming them is atomic.

@@ -1,8 +1,8 @@
 """Settings: the committed `.dvlite/config.toml` and this clone's private one on top of it.
 
-Owns their keys, types and limits. The committed file comes from whoever can push, so it is
-hostile input: no secrets may be written to it, and the places it names are limited to known
-protocols. An option of a remote is the key `remote.NAME.OPTION`.
+Owns their keys, types and limits; `configedit` writes them. The committed file comes from whoever
+can push, so it is hostile input: no secrets may be written to it, and the places it names are
+limited to known protocols. An option of a remote is the key `remote.NAME.OPTION`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dvlite.atomic import publish, publish_in_tree
 from dvlite.errors import FormatVersionError, MissingError, ProjectError, UsageError
 from dvlite.workspace.entering import read_small
 
@@ -346,72 +345,6 @@ def is_secret(key: str) -> bool:
     return key.startswith("remote.") and bool(_SECRET.search(key.rpartition(".")[2]))
 
 
-def edit(path: str, changes: Mapping[str, str | None], committed: bool) -> None:
-    """Sets (or with None removes) settings in a file; comments and order of the rest stay.
-
-    Raises:
-        ProjectError: somebody wrote the file in a way that only they can change.
-    """
-    try:
-        with open(path, encoding="utf-8", newline="") as stream:
-            before = stream.read()
-    except FileNotFoundError:
-        before = ""
-    after = _edited(before, changes, committed)
-    found = dict(_flatten(tomllib.loads(after), "", path))
-    if any(found.get(key) != text for key, text in changes.items()):
-        raise ProjectError(
-            f"{path} is written in a way that cannot be changed by a command",
-            f"change it by hand: {', '.join(changes)}",
-        )
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    if committed:
-        publish_in_tree(path, after.encode())
-    else:  # it may hold secrets: nobody else on the machine reads it
-        publish(path, after.encode(), mode=0o600)
-
-
-def _edited(before: str, changes: Mapping[str, str | None], committed: bool) -> str:
-    """The file's text with the changes, or as it was where its tables do not allow them."""
-    import tomlkit  # 40 ms that only commands which write settings pay
-    from tomlkit.exceptions import TOMLKitError
-
-    try:
-        document = tomlkit.parse(before)
-        if committed and "dvlite" not in document:
-            document.add("dvlite", VERSION)
-        for key, text in changes.items():
-            _set(document, _path_of(key), text)
-        after = tomlkit.dumps(document)
-        tomllib.loads(after)
-        return after
-    except (TypeError, ValueError, AttributeError, TOMLKitError):
-        return before  # an inline table, or a value where a table belongs
-
-
-def _path_of(key: str) -> list[str]:
-    name, option = split_remote_key(key)
-    return ["remote", name, option] if name else key.split(".")
-
-
-def _set(table: Any, path: list[str], text: str | None) -> None:
-    import tomlkit
-
-    if len(path) == 1:
-        if text is not None:
-            table[path[0]] = text
-        elif path[0] in table:
-            del table[path[0]]
-        return
-    if path[0] not in table:
-        if text is None:
-            return
-        table[path[0]] = tomlkit.table()
-    _set(table[path[0]], path[1:], text)
-    if not table[path[0]]:
-        del table[path[0]]
-
-
 def _read(path: str) -> dict[str, str]:
     try:
         data = read_small(path, _MAX_BYTES)
@@ -422,15 +355,20 @@ def _read(path: str) -> dict[str, str]:
         return {}
     except (ValueError, RecursionError) as error:  # a ValueError that is no other: a huge number
         raise ProjectError(f"{path} is not valid TOML: {error}", "correct it by hand") from error
-    return dict(_flatten(content, "", path))
+    return dict(flatten(content, "", path))
 
 
-def _flatten(table: Mapping[str, Any], prefix: str, path: str) -> list[tuple[str, str]]:
+def flatten(table: Mapping[str, Any], prefix: str, path: str) -> list[tuple[str, str]]:
+    """The settings in a table of `path`, each with its full key and as text.
+
+    Raises:
+        ProjectError: one is neither text nor number nor true or false.
+    """
     found: list[tuple[str, str]] = []
     for key, value in table.items():
         name = prefix + key
         if isinstance(value, dict) and name.count(".") < _MAX_DEPTH:
-            found += _flatten(value, name + ".", path)
+            found += flatten(value, name + ".", path)
         elif isinstance(value, bool):
             found.append((name, "true" if value else "false"))
         elif isinstance(value, str | int):

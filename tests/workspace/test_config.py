@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dvlite.errors import DvliteError, FormatVersionError, ProjectError, UsageError
-from dvlite.workspace.config import FILE, KEYS, check, check_url, edit, load, redact
+from dvlite.workspace.config import FILE, KEYS, check, check_url, load, redact
+from dvlite.workspace.configedit import edit
 
 GOLDEN = 'dvlite = 1\n\n[core]\nremote = "store"\n\n[remote.store]\nurl = "/mnt/store"\n'
 
