@@ -8,11 +8,16 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dvlite.cli.options import Common
-from dvlite.cli.output import count, json_path, name, note, plain, say, showing, size, table
+from dvlite.cli.output import count, json_path, name, note, plain, say, size, table, warn
 
 if TYPE_CHECKING:
+    from dvlite.cli.runline import RunLine
+    from dvlite.cli.stageoutput import StageOutput
     from dvlite.ops.reproduce import ReproduceResult
     from dvlite.ops.rerun import Compared, RerunResult
+    from dvlite.ops.runwords import Listener, StageResult
+    from dvlite.ops.stagestate import Reason
+    from dvlite.pipeline.stage import Stage
     from dvlite.project import Project
 
 # As for `dvlite run`: commands have ten seconds to stop.
@@ -50,27 +55,45 @@ def run_again(
 ) -> dict[str, Any]:
     """Runs the pipeline, and says what came of it."""
     from dvlite.cli.main import leave_within
+    from dvlite.cli.runline import RunLine, drawing, is_able
     from dvlite.cli.stageoutput import StageOutput
     from dvlite.ops.rerun import RerunRequest, rerun
-    from dvlite.ops.runwords import Listener
 
     stages, jobs, as_json = words
-    output = StageOutput(sys.stderr if as_json else sys.stdout, jobs > 1, common.quiet)
     quiet = common.quiet or as_json
-    listener = Listener(
-        heard=output.hear,
-        began=lambda stage, _: None if quiet else output.line(f"run        {name(stage.name)}"),
-        over=lambda one: output.end(one.name),
-    )
+    line = RunLine(sys.stderr, is_able(sys.stderr))
+    stream = sys.stderr if as_json else sys.stdout
+    output = StageOutput(stream, jobs > 1, common.quiet, None if common.quiet else line)
     leave_within(_LEAVE_S)
     signal.signal(signal.SIGTERM, _stop)
     request = RerunRequest(stages, jobs, dict(os.environ))
-    with showing(True) as progress:
-        found = rerun(project, result, request, listener, progress)
-    output.close()
+    with drawing(output):
+        found = rerun(project, result, request, _listener(output, line, quiet), line.tell)
     if not quiet:
         _show(found)
     return _to_json(found)
+
+
+def _listener(output: StageOutput, line: RunLine, quiet: bool) -> Listener:
+    from dvlite.ops.runwords import Listener
+
+    def began(stage: Stage, reasons: tuple[Reason, ...]) -> None:
+        """Every stage has the same reason, and the user gave it."""
+        line.began(stage.name)
+        if not quiet:
+            output.line(f"run        {name(stage.name)}")
+
+    def over(stage: StageResult) -> None:
+        """Failures are told at the end, beside what differs."""
+        line.over(stage.name)
+        output.end(stage.name)
+
+    def warns(stage: str, text: str) -> None:
+        """As in `dvlite run`."""
+        with output.apart():
+            warn(f"{name(stage)}: {plain(text)}")
+
+    return Listener(expects=line.expect, heard=output.hear, began=began, over=over, warns=warns)
 
 
 def _stop(number: int, frame: object) -> NoReturn:

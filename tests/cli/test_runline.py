@@ -114,20 +114,16 @@ def test_without_a_terminal_it_is_a_plain_line_now_and_then() -> None:
     assert set(errors.getvalue().splitlines()) == {"0 of 5 stages done"}
 
 
-@pytest.mark.parametrize("words", [[], ["--quiet"]])
-def test_a_real_run_on_a_terminal(repository: Repository, tmp_path: Path, words: list[str]) -> None:
-    go = tmp_path / "go"
+def play(repository: Repository, go: Path, words: list[str], waits: bool) -> str:
+    """What a command wrote on a terminal, whose stage goes on when it is let."""
     os.mkfifo(go)
-    text = f"stages:\n  wait:\n    cmd: echo begun; cat {go}; echo ended\n    outs: []\n"
-    repository.write({"dvlite.yaml": text.encode()})
     terminal, other = pty.openpty()
-    command = [sys.executable, "-m", "dvlite", "run", *words]
+    command = [sys.executable, "-m", "dvlite", *words]
     ran = subprocess.Popen(command, cwd=repository.path, stdin=other, stdout=other, stderr=other)
     os.close(other)
     seen, until = b"", time.monotonic() + TIMEOUT_S
-    if not words:
-        while b"running wait 1 s" not in seen and time.monotonic() < until:
-            seen += os.read(terminal, 4096)
+    while waits and b"running wait 1 s" not in seen and time.monotonic() < until:
+        seen += os.read(terminal, 4096)
     with go.open("wb") as stream:
         stream.write(b"in the middle\n")
     while True:
@@ -140,10 +136,38 @@ def test_a_real_run_on_a_terminal(repository: Repository, tmp_path: Path, words:
         seen += part
     os.close(terminal)
     assert ran.wait(TIMEOUT_S) == 0
-    shown = screen(seen.decode())
+    return seen.decode()
+
+
+def waiting(repository: Repository, go: Path) -> None:
+    """A pipeline whose only stage waits for somebody, if they are there."""
+    command = f"echo begun; if [ -p {go} ]; then cat {go}; fi; echo ended"
+    text = f"stages:\n  wait:\n    cmd: {command}\n    outs: []\n"
+    repository.write({"dvlite.yaml": text.encode()})
+
+
+@pytest.mark.parametrize("words", [[], ["--quiet"]])
+def test_a_real_run_on_a_terminal(repository: Repository, tmp_path: Path, words: list[str]) -> None:
+    waiting(repository, tmp_path / "go")
+    seen = play(repository, tmp_path / "go", ["run", *words], waits=not words)
+    shown = screen(seen)
     if words:
-        assert "running" not in seen.decode()
+        assert "running" not in seen
         return
-    assert "0 of 1 stage done, running wait 1 s" in seen.decode()
+    assert "0 of 1 stage done, running wait 1 s" in seen
     assert shown[1:4] == ["begun", "in the middle", "ended"]
     assert not any("running" in one for one in shown)
+
+
+def test_it_stands_there_too_while_a_past_commit_runs_again(
+    repository: Repository, tmp_path: Path
+) -> None:
+    waiting(repository, tmp_path / "go")
+    repository.dvlite("run")
+    repository.git("add", "-A")
+    repository.commit("it ran")
+    words = ["reproduce", "HEAD", "--rerun", "-o", str(tmp_path / "old")]
+    seen = play(repository, tmp_path / "go", words, waits=True)
+    assert "0 of 1 stage done, running wait 1 s" in seen
+    assert not any("running" in one for one in screen(seen))
+    assert any("all outputs are identical" in one for one in screen(seen))
