@@ -13,7 +13,7 @@ import stat
 from array import array
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dvlite.atomic import temporary_name
@@ -23,7 +23,7 @@ from dvlite.storage.tree import Entry, Kind
 from dvlite.storage.treewalk import MAX_DEPTH, ReadTree, find, read_folder
 from dvlite.workspace.entering import OPEN_FOLDER, inside, parent_of, remove_all
 from dvlite.workspace.plan import Plan, is_empty_folder
-from dvlite.workspace.statblocks import Blocks, block_of, stat_in, with_files
+from dvlite.workspace.statblocks import Blocks, FileStats, block_of, with_files
 from dvlite.workspace.statindex import STAT_WIDTH, now_ns
 from dvlite.workspace.take import Stat
 from dvlite.workspace.write import NewFile
@@ -204,14 +204,13 @@ def change_folder(
         os.mkdir(name, dir_fd=scratch)
         try:
             prepared = _prepare(files, plan, target)
-            replaced = prepared.keys() & set(plan.remove)
+            changing = _Changing(top, FileStats(blocks), prepared.keys() & set(plan.remove))
             for path in plan.remove:
-                with parent_of(top, path, create=False) as (folder, last):
-                    if folder is not None:
-                        _remove(folder, last, path, blocks, path in replaced)
-            _prune(top, [path for path in plan.remove if path not in replaced], root, read)
+                changing.remove(path)
+            gone = [path for path in plan.remove if path not in changing.replaced]
+            _prune(top, gone, root, read)
             with inside(trusted, files) as source:
-                stats = _place(top, source, plan, prepared, replaced)
+                stats = changing.place(source, plan, prepared)
             return with_files(blocks, plan.write, stats)
         finally:
             remove_all(scratch, name)
@@ -236,32 +235,82 @@ def _ignore(first: int, stats: list[Stat]) -> None:
     """The stat counts that a file has after it is renamed."""
 
 
-def _place(
-    top: int, source: int, plan: Plan, prepared: dict[bytes, bytes], replaced: set[bytes]
-) -> dict[bytes, Stat]:
-    stats: dict[bytes, Stat] = {}
-    for path, entry in plan.write:
-        if is_empty_folder(entry):
-            with parent_of(top, path + b"/.", create=True):
-                continue
-        with parent_of(top, path, create=True) as (folder, name):
-            if folder is None:  # a link or a file where a folder was
-                raise _meanwhile(path)
-            if path in replaced:  # in one step: at no moment is there no file
-                os.rename(prepared[path], name, src_dir_fd=source, dst_dir_fd=folder)
-            else:
-                _rename_new(source, prepared[path], folder, name, path)
-            stats[path] = _stat_at(folder, name)
-    return stats
+@dataclass(slots=True)
+class _Changing:
+    """An open folder that is being changed, what was seen in it, and which of the files to be
+    removed stay until another one takes their place.
+
+    `unlinked`: files of which a name went here. That is a change of those that have more names,
+    such as two links to one object of the cache.
+    """
+
+    top: int
+    seen: FileStats
+    replaced: set[bytes]
+    unlinked: set[int] = field(default_factory=set)
+
+    def remove(self, path: bytes) -> None:
+        """Removes what is at a path, if it is what was seen there."""
+        with parent_of(self.top, path, create=False) as (folder, name):
+            found = _look(folder, name) if folder is not None else None
+            if found is None:
+                return
+            assert folder is not None
+            if stat.S_ISDIR(found.st_mode):
+                with suppress(OSError):  # not empty any more: it stays
+                    os.rmdir(name, dir_fd=folder)
+                return
+            self._refuse_edited(path, found)
+            if path not in self.replaced:
+                os.unlink(name, dir_fd=folder)
+                self.unlinked.add(found.st_ino)
+
+    def place(self, source: int, plan: Plan, prepared: dict[bytes, bytes]) -> dict[bytes, Stat]:
+        """Gives the files that were prepared their names."""
+        stats: dict[bytes, Stat] = {}
+        for path, entry in plan.write:
+            if is_empty_folder(entry):
+                with parent_of(self.top, path + b"/.", create=True):
+                    continue
+            with parent_of(self.top, path, create=True) as (folder, name):
+                if folder is None:  # a link or a file where a folder was
+                    raise _meanwhile(path)
+                if path in self.replaced:  # in one step: at no moment is there no file
+                    # again, because placing those before it may have taken a while
+                    found = _look(folder, name)
+                    if found is not None:
+                        self._refuse_edited(path, found)
+                        self.unlinked.add(found.st_ino)
+                    os.rename(prepared[path], name, src_dir_fd=source, dst_dir_fd=folder)
+                else:
+                    _rename_new(source, prepared[path], folder, name, path)
+                stats[path] = _stat_at(folder, name)
+        return stats
+
+    def _refuse_edited(self, path: bytes, found: os.stat_result) -> None:
+        if stat.S_ISDIR(found.st_mode):
+            raise _meanwhile(path)
+        seen = self.seen.get(path)
+        if seen is None:
+            return
+        _, size, mtime, ctime, inode = seen
+        if inode in self.unlinked and mtime in (0, found.st_mtime_ns):  # 0: was not trusted
+            ctime = found.st_ctime_ns
+        if (size, ctime, inode) != (found.st_size, found.st_ctime_ns, found.st_ino):
+            raise _meanwhile(path)
+
+
+def _look(folder: int, name: bytes) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
 
 
 def _rename_new(source: int, temporary: bytes, folder: int, name: bytes, path: bytes) -> None:
     """Puts a file where nothing is, or a link into a cache that lacks it; what appeared there
     meanwhile is the user's."""
-    try:
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        found = None
+    found = _look(folder, name)
     if found is not None and not (stat.S_ISLNK(found.st_mode) and _leads_nowhere(folder, name)):
         raise _meanwhile(path)
     os.rename(temporary, name, src_dir_fd=source, dst_dir_fd=folder)
@@ -277,24 +326,6 @@ def _leads_nowhere(folder: int, name: bytes) -> bool:
     except FileNotFoundError:
         return True
     return False
-
-
-def _remove(folder: int, name: bytes, path: bytes, blocks: Blocks, replaced: bool) -> None:
-    """`replaced`: a file stays, since another one takes its place soon."""
-    try:
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return
-    if stat.S_ISDIR(found.st_mode):
-        with suppress(OSError):  # not empty any more: it stays
-            os.rmdir(name, dir_fd=folder)
-        return
-    seen = stat_in(blocks, path)
-    here = (found.st_size, found.st_ctime_ns, found.st_ino)
-    if seen is not None and (seen[1], seen[3], seen[4]) != here:
-        raise _meanwhile(path)
-    if not replaced:
-        os.unlink(name, dir_fd=folder)
 
 
 def _prune(top: int, removed: Iterable[bytes], root: bytes | None, read: ReadTree) -> None:

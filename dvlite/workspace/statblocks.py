@@ -72,15 +72,25 @@ def _with_entries(old: Block | None, files: dict[bytes, tuple[Entry, Stat]]) -> 
     )
 
 
-def stat_in(blocks: Blocks, path: bytes) -> Stat | None:
-    """What the index says about one file."""
-    folder, _, name = path.rpartition(b"/")
-    block = blocks.get(folder)
-    if block is None:
-        return None
-    try:
-        at = block.name_list().index(name)
-    except ValueError:
-        return None
-    numbers = block.stat_columns()[at * STAT_WIDTH : (at + 1) * STAT_WIDTH]
-    return numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
+class FileStats:
+    """What the index says about single files. The names of a folder are looked through once: of
+    20,000 files that were replaced in one folder, doing that for each took 40 s."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
+        self._folders: dict[bytes, tuple[dict[bytes, int], array[int]]] = {}
+
+    def get(self, path: bytes) -> Stat | None:
+        """The stat of one file; None where the index does not know it."""
+        folder, _, name = path.rpartition(b"/")
+        if folder not in self._folders:
+            block = self._blocks.get(folder)
+            names = block.name_list() if block is not None else []
+            numbers = block.stat_columns() if block is not None else array("q")
+            self._folders[folder] = {one: at for at, one in enumerate(names)}, numbers
+        positions, numbers = self._folders[folder]
+        at = positions.get(name)
+        if at is None:
+            return None
+        mode, size, mtime, ctime, inode = numbers[at * STAT_WIDTH : (at + 1) * STAT_WIDTH]
+        return mode, size, mtime, ctime, inode
