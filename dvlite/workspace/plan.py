@@ -7,7 +7,7 @@ removed; anything else is an edit that was not added yet, and is the user's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dvlite.storage.tree import Entry, Kind
@@ -86,7 +86,24 @@ class _Planning:
         if kept:  # what lies below a kept file cannot be written
             fronts = tuple(path + b"/" for path in kept)
             plan.write = [item for item in plan.write if not item[0].startswith(fronts)]
+        if plan.extra:
+            self._give_way(plan)
         return plan
+
+    def _give_way(self, plan: Plan) -> None:
+        """Files of the user's cannot stay where a folder is to be, or in a folder that is to be a
+        file: they are like edits there."""
+        files = {path for path, entry in plan.write if not is_empty_folder(entry)}
+        folders = {above for path, _ in plan.write for above in _folders_above(path)}
+        stay: list[bytes] = []
+        for path in plan.extra:
+            if path in folders or not files.isdisjoint(_folders_above(path)):
+                plan.remove.append(path)
+                if not self.force:
+                    plan.lost.append(path)
+            else:
+                stay.append(path)
+        plan.extra = stay
 
     def _add(self, plan: Plan, change: Change, kept: list[bytes]) -> None:
         path, here, target = change
@@ -114,6 +131,13 @@ class _Planning:
     def _was_known(self, path: bytes) -> bool:
         """Whether dvlite ever put anything there (which the user then changed)."""
         return any(path in edits and edits[path].old is not None for edits in self.edits)
+
+
+def _folders_above(path: bytes) -> Iterator[bytes]:
+    end = path.rfind(b"/")
+    while end > 0:
+        yield path[:end]
+        end = path.rfind(b"/", 0, end)
 
 
 def is_empty_folder(entry: Entry) -> bool:

@@ -92,3 +92,23 @@ def test_the_names_of_a_folder_are_not_looked_through_for_each_file(
     clone.dvlite("checkout")
     assert clone.read("data/199") == b"2"
     assert len(looked) < 20
+
+
+@pytest.mark.parametrize("mine, theirs", [("data/x", "data/x/y"), ("data/x/y", "data/x")])
+def test_files_of_the_user_where_a_folder_is_to_be_are_edits_that_would_be_lost(
+    repository: Repository, mine: str, theirs: str
+) -> None:
+    """And the other way round. They can neither stay nor are they to be called changed."""
+    clone = clone_of(repository, {"data/a": b"1"})
+    bring(repository, clone, {"data/a": b"2", theirs: b"theirs"})
+    clone.write({mine: b"mine", "data/other": b"mine too"})
+    for words in (["pull"], ["checkout"], ["checkout", "--keep-edits"]):
+        said = clone.dvlite(*words, code=CONFLICT).err
+        assert "would be lost" in said and mine in said and "data/other" not in said
+        assert (clone.read("data/a"), clone.read(mine)) == (b"1", b"mine")
+    said = clone.dvlite("checkout", "--force").err
+    assert (clone.read("data/a"), clone.read(theirs)) == (b"2", b"theirs")
+    assert clone.read("data/other") == b"mine too"
+    kept = said.split("--recover ")[1].split()[0]
+    clone.dvlite("checkout", "--recover", kept)
+    assert clone.read(mine.replace("data", f"data.recovered-{kept}", 1)) == b"mine"
