@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable
 from typing import IO, Any
 
+from dvlite import errors
 from dvlite.errors import DvliteError, StorageError
 
 Answer = Callable[[list[Any]], None]
@@ -66,7 +67,7 @@ class Crew:
         """Waits until every worker has finished, or (not `complete`) kills them all.
 
         Raises:
-            StorageError: a worker failed.
+            DvliteError: a worker failed; of the class that it raised, or StorageError.
         """
         self._aborted = not complete
         if not complete:
@@ -120,9 +121,10 @@ def serve(make: Callable[[Any], Any]) -> None:
     except (EOFError, KeyboardInterrupt, BrokenPipeError):
         os._exit(1)  # whoever asked is gone, or wants no more
     except DvliteError as error:
-        _send(sink, (str(error), error.hint))
+        _send(sink, (_class_name(error), str(error), error.hint))
     except OSError as error:
-        _send(sink, (f"{error.filename or 'a file'}: {error.strerror}", None))
+        message = f"{error.filename or 'a file'}: {error.strerror}"
+        _send(sink, (StorageError.__name__, message, None))
 
 
 def _start(module: str, function: str, setup: Any) -> subprocess.Popen[bytes]:
@@ -138,19 +140,25 @@ def _start(module: str, function: str, setup: Any) -> subprocess.Popen[bytes]:
     return worker
 
 
+def _class_name(error: DvliteError) -> str:
+    """The nearest class that `errors` has: whoever waits may go on without what is missing."""
+    return next(one.__name__ for one in type(error).__mro__ if one.__name__ in errors.__all__)
+
+
 def _send(stream: IO[bytes], value: Any) -> None:
     marshal.dump(value, stream)
     stream.flush()
 
 
 def _receive(stream: IO[bytes]) -> list[Any]:
-    """A worker's answer. A tuple of message and hint is its failure."""
+    """A worker's answer. A tuple of class, message and hint is its failure."""
     try:
         answer = marshal.load(stream)
     except EOFError as error:
         raise StorageError("a worker process ended unexpectedly", "try again") from error
     if isinstance(answer, tuple) and answer:
-        raise StorageError(answer[0], answer[1])
+        kind, message, hint = answer
+        raise getattr(errors, kind)(message, hint)
     return list(answer)
 
 

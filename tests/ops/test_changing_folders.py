@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dvlite.workspace import materialise
+from dvlite.workspace import materialise, writers
 from dvlite.workspace.statindex import Block
 from tests.repositories import Repository
 
-CONFLICT = 5
+CONFLICT, MISSING = 5, 6
 LARGE = random.Random(1).randbytes(300_000)
 
 
@@ -112,3 +113,24 @@ def test_files_of_the_user_where_a_folder_is_to_be_are_edits_that_would_be_lost(
     kept = said.split("--recover ")[1].split()[0]
     clone.dvlite("checkout", "--recover", kept)
     assert clone.read(mine.replace("data", f"data.recovered-{kept}", 1)) == b"mine"
+
+
+def test_what_a_worker_process_lacks_does_not_stop_other_paths(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writers, "_WORKERS_FROM", 1)
+    monkeypatch.setattr(writers, "usable_cores", lambda: 2)
+    repository.add_and_commit({"data/large": LARGE, "more/small": b"1"}, "data", "more")
+    for name in ("data", "more"):
+        shutil.rmtree(repository.path / name)
+    _lose_large(repository)
+    said = repository.dvlite("checkout", code=MISSING).err
+    assert "not in the cache: data (1 file)" in said
+    assert repository.read("more/small") == b"1"
+
+
+def _lose_large(repository: Repository) -> None:
+    for folder, _, names in os.walk(repository.path / ".git/dvlite/cache"):
+        for name in names:
+            if os.path.getsize(os.path.join(folder, name)) == len(LARGE):
+                os.unlink(os.path.join(folder, name))
