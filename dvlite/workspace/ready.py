@@ -97,21 +97,34 @@ def take(top: bytes, ready: bytes, oid: bytes, folder: int, name: bytes) -> bool
     Raises:
         FileExistsError: something of that name is there.
     """
-    copy = oid.hex()
     try:
         source = open_inside(top, ready)
     except (OSError, PathError):
         return False
     try:
-        # a rename would replace what is there
-        os.link(copy, name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
-        os.unlink(copy, dir_fd=source)
-    except FileExistsError:
-        raise
-    except OSError:  # no copy, or a file system without links
-        return False
+        return _take(source, oid.hex(), folder, name)
     finally:
         os.close(source)
+
+
+def _take(source: int, copy: str, folder: int, name: bytes) -> bool:
+    mine = f"{copy}-{os.getpid()}"
+    try:
+        # of several processes that make a file of this content, one gets the copy
+        os.rename(copy, mine, src_dir_fd=source, dst_dir_fd=source)
+    except OSError:  # no copy
+        return False
+    try:
+        # a rename would replace what is there
+        os.link(mine, name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
+    except OSError as error:
+        with suppress(OSError):
+            os.rename(mine, copy, src_dir_fd=source, dst_dir_fd=source)
+        if isinstance(error, FileExistsError):
+            raise
+        return False  # a file system without links
+    with suppress(OSError):
+        os.unlink(mine, dir_fd=source)
     return True
 
 

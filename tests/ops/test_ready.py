@@ -155,3 +155,27 @@ def test_copies_are_never_made_behind_a_link(tmp_path: Path) -> None:
     with Ready(str(tmp_path), str(tmp_path / "scratch")) as ready, pytest.raises(PathError):
         ready.open(hash_bytes(b"x"), 1)
     assert not os.listdir(tmp_path / "elsewhere")
+
+
+def test_one_copy_goes_to_one_of_two_processes_that_want_it_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else two files would be one, or the second fail."""
+    top, oid = os.fsencode(tmp_path), hash_bytes(b"whole")
+    folder = os.open(tmp_path, os.O_RDONLY)
+    link, answers = os.link, []
+    with Ready(str(tmp_path), str(tmp_path / "scratch")) as ready:
+        os.close(ready.open(oid, 5)[0])
+        ready.done(oid, 5)
+
+        def meanwhile(*words: Any, **options: Any) -> None:
+            monkeypatch.undo()
+            link(*words, **options)
+            answers.append(take(top, os.fsencode(ready.folder), oid, folder, b"second"))
+
+        monkeypatch.setattr(os, "link", meanwhile)
+        answers.append(take(top, os.fsencode(ready.folder), oid, folder, b"first"))
+    os.close(folder)
+    assert answers == [False, True]
+    assert sorted(os.listdir(tmp_path)) == ["first", "scratch"]
+    assert (tmp_path / "first").stat().st_nlink == 1
