@@ -53,6 +53,8 @@ def _keep(looker: Looker, path: str) -> Here:
     """
     for looker.forget in (False, True):  # what the stat index knows may have left the cache
         here = looker.look(path)
+        if here.failed and here.link is None:  # being written, say
+            continue
         if here.snapshot is not None:
             with CacheWriter(looker.cache) as writer:
                 for oid, data in here.snapshot.trees.items():

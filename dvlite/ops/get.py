@@ -328,6 +328,8 @@ def _make_room(project: Project, request: GetRequest, result: GetResult) -> None
         result.kept = kept[0] if kept else None
     elif not os.path.islink(output):
         raise PathError(f"{output} is neither a file nor a folder", "choose another name: -o PATH")
+    if result.entry.kind == Kind.TREE and os.path.lexists(output):
+        os.unlink(output)  # a folder takes the place of no file
 
 
 def _read_verified(cache: Cache, entry: Entry) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dvlite.workspace.take import Taker
 from tests.repositories import Repository, listing
 
 USAGE, PATH, CONFLICT, MISSING, CORRUPT = 2, 4, 5, 6, 8
@@ -122,6 +123,35 @@ def test_a_folder_that_is_in_the_way_is_moved_aside(versions: Repository, tmp_pa
     ran = versions.dvlite("get", "v1:data", "-o", str(tmp_path / "d"), "-f", "--json")
     assert sorted(listing(tmp_path / "d")) == ["", "a", "sub", "sub/b", "sub/run"]
     assert (Path(json.loads(ran.out)["moved"]) / "mine").read_bytes() == b"mine"
+
+
+def test_a_file_or_a_link_gives_way_to_a_folder(versions: Repository, tmp_path: Path) -> None:
+    (tmp_path / "d").write_bytes(b"mine")
+    (tmp_path / "link").symlink_to("d")
+    versions.dvlite("get", "v1:data", "-o", str(tmp_path / "link"), "--force")
+    assert (tmp_path / "link/a").read_bytes() == b"a1"
+    ran = versions.dvlite("get", "v1:data", "-o", str(tmp_path / "d"), "--force", "--json")
+    assert (tmp_path / "d/a").read_bytes() == b"a1"
+    kept = json.loads(ran.out)["recover"]
+    versions.dvlite("checkout", "--recover", kept)
+    assert (tmp_path / f"d.recovered-{kept}").read_bytes() == b"mine"
+
+
+def test_a_file_that_cannot_be_kept_is_not_replaced(
+    versions: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that another program is writing."""
+    (tmp_path / "m").write_bytes(b"mine")
+    read = Taker._take_small
+
+    def writing(taker: Taker, descriptor: int, size: int) -> tuple[bytes, int]:
+        with open(tmp_path / "m", "ab") as stream:
+            stream.write(b"more")
+        return read(taker, descriptor, size)
+
+    monkeypatch.setattr(Taker, "_take_small", writing)
+    versions.dvlite("get", "v1:model", "-o", str(tmp_path / "m"), "--force", code=CONFLICT)
+    assert (tmp_path / "m").read_bytes().startswith(b"minemore")
 
 
 def test_a_link_that_is_in_the_way_is_replaced_not_followed(
