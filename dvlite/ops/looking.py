@@ -145,7 +145,8 @@ class Looker:
         if not stat.S_ISREG(here[0]) and not stat.S_ISLNK(here[0]):
             return Here(path, failed=((b"", "neither a file nor a folder"),))
         old = None if self.forget else files.get(os.fsencode(path))
-        if old is not None and old.stat_columns().tolist() == list(here):
+        is_there = not _is_link(here) or os.path.exists(absolute)  # what a link leads to
+        if old is not None and is_there and old.stat_columns().tolist() == list(here):
             kind = Kind(old.kinds[0])
             return Here(path, Pointer("file", old.oid, old.size, 1, kind == Kind.EXEC))
         sizes = {one.size for one in (old, expected) if one is not None}

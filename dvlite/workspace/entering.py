@@ -88,6 +88,17 @@ def parent_of(top: int, path: bytes, create: bool) -> Iterator[tuple[int | None,
             os.close(current)
 
 
+def leads_nowhere(folder: int, name: bytes) -> bool:
+    """Whether a link in an open folder is as checkouts make them into the cache (no user's own in
+    tracked data leads to an absolute path), and its object is gone."""
+    try:
+        os.stat(name, dir_fd=folder)
+    except FileNotFoundError:
+        with suppress(OSError):  # it is no link any more
+            return os.readlink(name, dir_fd=folder).startswith(b"/")
+    return False
+
+
 def read_small(path: str, most_bytes: int) -> bytes:
     """A file's bytes, but at most one more than `most_bytes`.
 

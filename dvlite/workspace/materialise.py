@@ -21,7 +21,13 @@ from dvlite.errors import ConflictError, CorruptError, StorageError
 from dvlite.storage.bound import Bound, check_counts, expansion
 from dvlite.storage.tree import Entry, Kind
 from dvlite.storage.treewalk import MAX_DEPTH, ReadTree, find, read_folder
-from dvlite.workspace.entering import OPEN_FOLDER, inside, parent_of, remove_all
+from dvlite.workspace.entering import (
+    OPEN_FOLDER,
+    inside,
+    leads_nowhere,
+    parent_of,
+    remove_all,
+)
 from dvlite.workspace.plan import Plan, is_empty_folder
 from dvlite.workspace.statblocks import Blocks, FileStats, block_of, with_files
 from dvlite.workspace.statindex import STAT_WIDTH, now_ns
@@ -311,21 +317,13 @@ def _rename_new(source: int, temporary: bytes, folder: int, name: bytes, path: b
     """Puts a file where nothing is, or a link into a cache that lacks it; what appeared there
     meanwhile is the user's."""
     found = _look(folder, name)
-    if found is not None and not (stat.S_ISLNK(found.st_mode) and _leads_nowhere(folder, name)):
-        raise _meanwhile(path)
+    if found is not None and not (stat.S_ISLNK(found.st_mode) and leads_nowhere(folder, name)):
+        raise ConflictError(
+            f"{os.fsdecode(path)} is in the way: it came meanwhile, or .dvliteignore keeps it out "
+            "of the data; it was left as it is",
+            "move it away, then run the command again",
+        )
     os.rename(temporary, name, src_dir_fd=source, dst_dir_fd=folder)
-
-
-def _leads_nowhere(folder: int, name: bytes) -> bool:
-    """Whether a link is as checkouts make them, and its object is gone. (A user's own link to an
-    absolute path has been refused before.)"""
-    if not os.readlink(name, dir_fd=folder).startswith(b"/"):
-        return False
-    try:
-        os.stat(name, dir_fd=folder)
-    except FileNotFoundError:
-        return True
-    return False
 
 
 def _prune(top: int, removed: Iterable[bytes], root: bytes | None, read: ReadTree) -> None:

@@ -16,7 +16,7 @@ from dvlite.errors import PathError
 from dvlite.storage.names import any_reserved
 from dvlite.storage.tree import Kind
 from dvlite.storage.treewalk import MAX_DEPTH
-from dvlite.workspace.entering import OPEN_FOLDER, open_inside, top_of
+from dvlite.workspace.entering import OPEN_FOLDER, leads_nowhere, open_inside, top_of
 from dvlite.workspace.ignorefile import NAME as IGNORE_FILE
 from dvlite.workspace.ignorefile import Ignore
 from dvlite.workspace.pointer import fold
@@ -25,6 +25,8 @@ from dvlite.workspace.statindex import STAT_WIDTH, Block, StatIndex, signature
 _OWN = (b".git", b".dvlite")
 _IGNORE_NAME = os.fsencode(IGNORE_FILE)
 _FOLDER_STAT = (stat.S_IFDIR, 0, 0, 0, 0)
+# In the place of the time of a link whose object left the cache: the link has not changed by that.
+_GONE = -1
 _ODD = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -144,6 +146,8 @@ class Scanner:
                 row = _FOLDER_STAT
             else:
                 row = (mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+                if stat.S_ISLNK(mode) and leads_nowhere(descriptor, name):
+                    row = (mode, found.st_size, _GONE, found.st_ctime_ns, found.st_ino)
             rows.append(row)
             kept.append(name)
         if rules.levels:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
+from dvlite.workspace import statindex
 from tests.repositories import Repository
 
 BIG, SMALL = b"b" * 300_000, b"s"
@@ -50,3 +52,21 @@ def test_an_executable_is_never_linked(repository: Repository) -> None:
     repository.dvlite("checkout", "--relink")
     found = os.lstat(repository.path / "tool")
     assert found.st_nlink == 1 and found.st_mode & 0o100
+
+
+def test_a_link_whose_object_left_the_cache_is_not_taken_for_what_the_pointer_says(
+    tracked: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statindex, "_TICK_NS", -(10**9))  # all that is known is trusted
+    tracked.dvlite("push")
+    tracked.dvlite("cache", "move", str(tmp_path / "cache"))
+    tracked.dvlite("config", "cache.link", "symlink")
+    tracked.dvlite("checkout", "--relink")
+    tracked.dvlite("status", "--exit-code")
+    for path in (tracked.path / "d/big", tracked.path / "one"):
+        os.unlink(os.readlink(path))
+    assert "d/big" in tracked.dvlite("status", "--exit-code", code=1).out
+    tracked.dvlite("checkout", code=6)
+    tracked.dvlite("pull")
+    assert tracked.read("d/big") == BIG and tracked.read("one") == BIG + b"1"
+    tracked.dvlite("status", "--exit-code")
