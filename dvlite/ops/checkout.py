@@ -109,7 +109,8 @@ def checkout_pointers(
             ready = request.ready.size_bytes if request.ready is not None else 0
             check_space(project.root, result.size - ready)
         result.discarded = discard(project, [step.path for step in result.steps if step.lost])
-        carry_out(Stepper(project, looker, progress, request.ready), base, result)
+        stepper = Stepper(project, looker, progress, request.ready)
+        carry_out(stepper, base, result, request.leave)
         return result
 
 
@@ -249,8 +250,9 @@ def refuse_lost(steps: list[Step]) -> None:
         )
 
 
-def carry_out(stepper: Stepper, base: Base, result: CheckoutResult) -> None:
-    """Carries out what is planned; the base is durable before it begins, and after it."""
+def carry_out(stepper: Stepper, base: Base, result: CheckoutResult, leave: bool = False) -> None:
+    """Carries out what is planned; the base is durable before it begins, and after it. `leave`: a
+    path that cannot be changed does not stop the others."""
     project, looker = stepper.project, stepper.looker
     begun = {
         step.path: step.target
@@ -271,6 +273,11 @@ def carry_out(stepper: Stepper, base: Base, result: CheckoutResult) -> None:
             except CorruptError as error:
                 result.steps.remove(step)
                 result.damaged.append((step.path, str(error)))
+            except (ConflictError, PathError, OSError) as error:
+                if not leave:
+                    raise
+                result.steps.remove(step)
+                result.left.append((step.path, str(error)))
             else:
                 done[step.path] = step.target
     finally:

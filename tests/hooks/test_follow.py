@@ -170,6 +170,18 @@ def test_edits_stay_and_the_rest_follows(hooked: Repository) -> None:
     assert "your edits in data are kept" in told.err
 
 
+def test_a_path_with_something_in_the_way_does_not_stop_the_others(hooked: Repository) -> None:
+    """Ignored, so it is in no plan: it shows when the file is to be made."""
+    branch(hooked, "other")
+    change(hooked, "data/a.log", b"theirs")
+    change(hooked, "model", b"two")
+    hooked.git("checkout", "--quiet", "main")
+    hooked.write({".dvliteignore": b"*.log\n", "data/a.log": b"mine"})
+    told = git(hooked, "checkout", "--quiet", "other")
+    assert "a.log is in the way" in told.err
+    assert hooked.read("data/a.log") == b"mine" and hooked.read("model") == b"two"
+
+
 def test_the_only_copy_stays(hooked: Repository) -> None:
     """Somebody removed the cache, or it was on a disk that is gone."""
     branch(hooked, "other")
