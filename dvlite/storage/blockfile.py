@@ -37,9 +37,13 @@ class _Block:
 class BlockFile:
     """A new file of known size; `path` must not exist. Any thread may write.
 
-    Every byte is to be written once. `copy`: two descriptors of another new file for the same
-    bytes, the second for direct writing (-1: none); they are closed with this one. What goes wrong
-    with the copy ends the copy alone: `has_copy` is False then.
+    Every byte is to be written once: blocks are hashed as they were first full, so one that is
+    written again, as a recipe on a hostile remote can make it, would not be what was verified. A
+    file in which that was tried has no hash.
+
+    `copy`: two descriptors of another new file for the same bytes, the second for direct writing
+    (-1: none); they are closed with this one. What goes wrong with the copy ends the copy alone:
+    `has_copy` is False then.
     """
 
     def __init__(self, path: str, size: int, copy: tuple[int, int] = (-1, -1)) -> None:
@@ -58,6 +62,8 @@ class BlockFile:
         self._lock = threading.Lock()
         self._hasher = file_hasher()
         self._hashed = 0
+        self._full: set[int] = set()
+        self._overlaps = False
 
     def write(self, data: bytes | memoryview, offset: int) -> None:
         """Puts bytes at their place."""
@@ -66,6 +72,8 @@ class BlockFile:
             number, inner = divmod(offset, _BLOCK)
             count = min(len(view), _BLOCK - inner)
             block = self._block(number)
+            if block is None:
+                return
             if block.view is None:
                 self._write_part(view[:count], offset)
             else:
@@ -80,6 +88,8 @@ class BlockFile:
             number, inner = divmod(offset, _BLOCK)
             count = min(length, _BLOCK - inner)
             block = self._block(number)
+            if block is None:
+                return True  # it has no hash, which says so
             view = block.view[inner : inner + count] if block.view else memoryview(bytearray(count))
             if not _read(source, view, source_offset):
                 return False
@@ -95,7 +105,10 @@ class BlockFile:
         return self._copy is not None and not self._copy.failed
 
     def finish(self) -> bytes:
-        """The hash of the whole, when all its bytes are there. Nothing is synced yet."""
+        """The hash of the whole, when all its bytes are there; b"" where some were written twice.
+        Nothing is synced yet."""
+        if self._overlaps:
+            return b""
         if self._hashed * _BLOCK < self.size:
             os.lseek(self.descriptor, self._hashed * _BLOCK, os.SEEK_SET)
             for block in read_blocks(self.descriptor):
@@ -110,8 +123,12 @@ class BlockFile:
         self._open.clear()
         self._waiting.clear()
 
-    def _block(self, number: int) -> _Block:
+    def _block(self, number: int) -> _Block | None:
+        """The block to write into; None where it is full, or behind the end."""
         with self._lock:
+            if number in self._full or number * _BLOCK >= self.size:
+                self._overlaps = True
+                return None
             block = self._open.get(number)
             if block is None:
                 view = self._free.pop() if self._free else None
@@ -124,7 +141,11 @@ class BlockFile:
             block.filled += count
             if block.filled < self._length(number):
                 return
+            if block.filled > self._length(number):
+                self._overlaps = True
+                return
             del self._open[number]
+            self._full.add(number)
         if block.view is not None:
             self._write_block(number, block.view)
             with self._lock:

@@ -127,3 +127,24 @@ def test_a_full_disk_ends_the_copy_alone(tmp_path: Path) -> None:
     assert not file.has_copy and file.finish() == blake3(data).digest()
     file.close()
     assert (tmp_path / "file").read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    "again", [(0, BLOCK), (BLOCK, BLOCK), (5, 10), (2 * BLOCK, 9), (-4, BLOCK)]
+)
+def test_bytes_that_are_written_twice_are_never_taken_for_what_was_hashed(
+    tmp_path: Path, again: tuple[int, int]
+) -> None:
+    """As a recipe on a hostile remote can make it: the bytes in memory had the right hash."""
+    data = random.Random(8).randbytes(3 * BLOCK - 5000)
+    offset = again[0] % len(data)
+    for parts in ([(0, data), (offset, bytes(again[1]))], [(offset, bytes(again[1])), (0, data)]):
+        (tmp_path / "file").unlink(missing_ok=True)
+        assert filled(tmp_path / "file", data, parts, 1) == b""
+    (tmp_path / "source").write_bytes(data)
+    source = os.open(tmp_path / "source", os.O_RDONLY)
+    file = BlockFile(str(tmp_path / "other"), len(data))
+    assert file.write_from(source, 0, len(data), 0) and file.write_from(source, 0, 10, BLOCK)
+    assert file.finish() == b""
+    file.close()
+    os.close(source)
