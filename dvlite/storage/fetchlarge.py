@@ -83,11 +83,7 @@ def fetch_large(index: Index, cache: Cache, need: LargeNeed, jobs: int, tell: Te
 
 def _fetch_by(assembly: _Assembly, cache: Cache, need: LargeNeed) -> None:
     """Fetches a file by one of its recipes."""
-    temporary = unfinished_name(cache, need.oid)
-    copy = need.copies.open(need.oid, need.size) if need.copies is not None else (-1, -1)
-    file = BlockFile(temporary, need.size, copy)
-    with suppress(OSError):  # a file system without locks: what is left is not found again
-        lock_once(file.descriptor)
+    temporary, file = _new_file(cache, need)
     try:
         assembly.run(need, file)
         if file.finish() != need.oid:
@@ -102,6 +98,22 @@ def _fetch_by(assembly: _Assembly, cache: Cache, need: LargeNeed) -> None:
             os.unlink(temporary)
         raise
     finally:
+        file.close()
+
+
+def _new_file(cache: Cache, need: LargeNeed) -> tuple[str, BlockFile]:
+    """A file to fetch into, locked. Until it is, another fetch of the same may take it for a
+    leftover, and remove it; then it is not this one's."""
+    while True:
+        temporary = unfinished_name(cache, need.oid)
+        copy = need.copies.open(need.oid, need.size) if need.copies is not None else (-1, -1)
+        file = BlockFile(temporary, need.size, copy)
+        try:
+            is_ours = lock_once(file.descriptor) and os.path.exists(temporary)
+        except OSError:  # a file system without locks: what is left is not found again
+            is_ours = True
+        if is_ours:
+            return temporary, file
         file.close()
 
 

@@ -14,6 +14,7 @@ from dvlite.errors import PathError
 from dvlite.ops import pull as pulling
 from dvlite.ops.stepping import clear_scratch
 from dvlite.project import Project
+from dvlite.storage import fetchlarge
 from dvlite.storage.oid import hash_bytes
 from dvlite.workspace import ready as readiness
 from dvlite.workspace.ready import Ready, take
@@ -112,6 +113,23 @@ def test_links_and_edits_need_no_copies(clone: Repository) -> None:
     clone.dvlite("pull", code=None)
     assert (clone.path / "model").read_bytes() == b"mine"
     assert not os.listdir(clone.path / SCRATCH)
+
+
+def test_a_file_that_another_fetch_took_for_a_leftover_is_begun_anew(
+    clone: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its making and its lock, by a fetch of the same file that ends just then."""
+    lock, removed = fetchlarge.lock_once, []
+
+    def late(descriptor: int) -> bool:
+        if not removed:
+            removed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+            os.unlink(removed[0])
+        return lock(descriptor)
+
+    monkeypatch.setattr(fetchlarge, "lock_once", late)
+    clone.dvlite("pull")
+    expect_whole(clone)
 
 
 def test_who_clears_up_spares_the_copies_of_a_command_that_runs(clone: Repository) -> None:
