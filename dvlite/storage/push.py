@@ -213,7 +213,9 @@ class _Push:
         return complete
 
     def _files(self, entries: list[Entry], path: bytes) -> bool:
-        wanted = {entry.oid: entry for entry in entries if entry.oid not in self.data}
+        wanted = {
+            entry.oid: entry for entry in entries if not self.data.has(entry.oid, piece=False)
+        }
         self._pass(len(entries) - len(wanted), 0)
         places = self.cache.find_many(wanted)
         small, large = {}, []

@@ -107,7 +107,9 @@ class LargeFiles:
         self._data.close_pack()
         for oid, ids, parts in self._waiting:
             if parts:
-                recipe = encode_chunks(parts, [self._meta.hint(part) for part in parts], PARTS)
+                recipe = encode_chunks(
+                    parts, [self._meta.piece_hint(part) for part in parts], PARTS
+                )
             else:
                 recipe = encode_chunks(ids, self._hints(ids), CHUNKS)
             self._meta.add(oid, RowKind.FILE_RECIPE, recipe)
@@ -127,12 +129,13 @@ class LargeFiles:
         unknown = {
             chunk_id
             for chunk_id in ids
-            if chunk_id not in self._data and chunk_id not in self._known
+            if not self._data.has(chunk_id, piece=True) and chunk_id not in self._known
         }
         self._known.update(self._look_up(unknown))
         new = dict(zip(ids, chunks, strict=True))
-        for chunk_id in [one for one in new if one in self._data or one in self._known]:
-            del new[chunk_id]
+        for chunk_id in ids:
+            if self._data.has(chunk_id, piece=True) or chunk_id in self._known:
+                new.pop(chunk_id, None)
         # neighbours are alike: one probe for about 8 MB
         width = best_width(next(iter(new.values()))) if new else 1
         frames = self._pool.map(lambda chunk: pack_frame(chunk, width), new.values())
@@ -160,7 +163,7 @@ class LargeFiles:
         self._data.close_pack()
         recipe = encode_chunks(ids, self._hints(ids), CHUNKS)
         part = hash_recipe_part(recipe)
-        if part not in self._meta:
+        if not self._meta.has(part, piece=True):
             self._meta.add(part, RowKind.RECIPE_PART, recipe)
         if len(self._data.pieces.number_of) > _REMEMBERED:
             self.flush()
@@ -168,4 +171,4 @@ class LargeFiles:
         return part
 
     def _hints(self, ids: list[bytes]) -> list[Hint | None]:
-        return [self._data.hint(chunk) or self._known.get(chunk) for chunk in ids]
+        return [self._data.piece_hint(chunk) or self._known.get(chunk) for chunk in ids]

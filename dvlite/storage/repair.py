@@ -31,7 +31,7 @@ from dvlite.storage.reindex import damaged_unnamed, needs_rewrite, rewrite_index
 from dvlite.storage.remote import DESCRIPTION_NAME, Remote, description, pack_name, render_name
 from dvlite.storage.restore import META_KINDS, find_pack, find_segment
 from dvlite.storage.rootrecord import Said, record_parts, render_record
-from dvlite.storage.row import Row, RowKind
+from dvlite.storage.row import PIECES, Row, RowKind
 from dvlite.storage.segment import Stamp
 from dvlite.storage.several import several
 from dvlite.storage.sources import Sources
@@ -218,9 +218,12 @@ class _Repair:
         found |= damaged_unnamed(now, self.options.jobs)
         backend, jobs = self.remote.backend, self.options.jobs
         for pack, rows in sorted(found.items()):
-            hints = {row.id: place(pack, row) for row in rows}
-            good = {oid: hint for oid, hint in hints.items() if not now.bad.has(oid, hint)}
-            for outcome in read_frames(backend, group_frames(good), _checked_copy, jobs):
+            wants: list[FrameWant] = []
+            for pieces in (True, False):  # a file and a chunk may have the same id
+                hints = {row.id: place(pack, row) for row in rows if (row.kind in PIECES) == pieces}
+                good = {oid: hint for oid, hint in hints.items() if not now.bad.has(oid, hint)}
+                wants += group_frames(good)
+            for outcome in read_frames(backend, wants, _checked_copy, jobs):
                 if outcome.value is not None:
                     is_meta = outcome.want.members[0].kind in META_KINDS
                     uploaders[is_meta].add_frame(outcome.value, outcome.want.members)
@@ -248,7 +251,11 @@ class _Repair:
 
     def _salvage(self, uploader: Uploader) -> None:
         """New packs of what others have."""
-        lost = [(oid, kind) for oid, kind in self._lost() if oid not in uploader]
+        lost = [
+            (oid, kind)
+            for oid, kind in self._lost()
+            if not uploader.has(oid, piece=kind == RowKind.CHUNK)
+        ]
         chunks = [oid for oid, kind in lost if kind == RowKind.CHUNK]
         if chunks:
             self.sources.look_for_chunks(chunks, self.report.after.broken)

@@ -123,8 +123,10 @@ class Uploader:
         self.stored_bytes = 0
         self.sent: dict[bytes, int] = {}
 
-    def __contains__(self, oid: bytes) -> bool:
-        return oid in self.objects.number_of or oid in self.pieces.number_of
+    def has(self, oid: bytes, piece: bool) -> bool:
+        """Whether it took a piece, or an object, of that id. One says nothing of the other: the
+        same bytes may be a file and a chunk of a larger one, and each has to be found as itself."""
+        return oid in (self.pieces if piece else self.objects).number_of
 
     def add_frame(self, frame: bytes, members: Sequence[Member]) -> None:
         """Takes a finished frame."""
@@ -140,12 +142,12 @@ class Uploader:
         """Takes one thing in a frame of its own."""
         self.add_frame(pack_frame(raw), [Member(oid, kind, 0, len(raw))])
 
-    def hint(self, oid: bytes) -> Hint | None:
-        """Where something taken lies; in the pack being built: SAME_PACK."""
-        return self.object_hint(oid) or self._hint(oid, self.pieces)
+    def piece_hint(self, oid: bytes) -> Hint | None:
+        """Where a piece that was taken lies; in the pack being built: SAME_PACK."""
+        return self._hint(oid, self.pieces)
 
     def object_hint(self, oid: bytes) -> Hint | None:
-        """The same for an object only: a file that is one chunk has the chunk's id."""
+        """The same for an object: a file that is one chunk has the chunk's id."""
         return self._hint(oid, self.objects)
 
     def _hint(self, oid: bytes, rows: Rows) -> Hint | None:

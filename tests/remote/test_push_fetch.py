@@ -17,6 +17,8 @@ from dvlite.storage import pushlarge, upload
 from dvlite.storage.backend import Backend
 from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import publish_object
+from dvlite.storage.check import CheckOptions, check_remote
+from dvlite.storage.chunker import MAX_CHUNK
 from dvlite.storage.codec import HEAD
 from dvlite.storage.fetch import fetch
 from dvlite.storage.fetched import FetchReport, Wanted
@@ -90,6 +92,26 @@ def test_a_large_file_in_a_folder_that_is_one_chunk_is_not_taken_for_it(
     push(remote, cache, [root])
     assert fetch([remote], other, [wanted(root)]).complete
     assert contents(other, root) == files
+
+
+@pytest.mark.parametrize("first", ["large", "small"])
+def test_a_file_with_the_bytes_of_another_ones_chunk_is_sent_as_a_file(
+    cache: Cache, remote: Remote, fresh: MakeCache, first: str
+) -> None:
+    """Zeros, say: 1 MiB of them ends with a chunk that some small file may be."""
+    end = bytes(100_000)
+    files = {"large": bytes(1 << 20) + end, "a chunk": bytes(MAX_CHUNK), "small": end}
+    roots = []
+    for name in sorted(files, key=lambda name: name != first):
+        oid = hash_bytes(files[name])
+        publish_object(cache, oid, files[name])
+        roots.append(Root("file", oid, len(files[name]), 1, name))
+    push(remote, cache, roots)
+    assert check_remote(remote, fresh().folder, CheckOptions(full=True)).clean
+    other = fresh()
+    assert fetch([remote], other, [wanted(root) for root in roots]).complete
+    for root in roots:
+        assert other.read(root.oid) == files[root.label]
 
 
 def test_a_push_with_nothing_to_do_writes_nothing(cache: Cache, remote: Remote) -> None:
