@@ -25,6 +25,7 @@ from dvlite.ops.remotes import (
 )
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
+from dvlite.storage.backend import Backend, NotThere
 from dvlite.storage.index import mirror_of
 from dvlite.storage.remote import Remote
 from dvlite.storage.remotegc import GcOptions, Looked, RemotePlan, execute, look, plan_gc
@@ -125,7 +126,7 @@ def run_remote(project: Project, gc: RemoteGc) -> int:
     for name in gc.forgotten:
         gc.remote.backend.delete(name)
     _leave_word(gc)
-    mend_published(gc.remote, gc.remote.listing())
+    mend_published(gc.remote, has_deleted=True)
     return freed
 
 
@@ -175,7 +176,8 @@ def _leave_word(gc: RemoteGc) -> None:
     backend, own = gc.remote.backend, gc.options.clone.hex()
     names = {one.name for one in backend.list("roots")} - set(gc.forgotten)
     newest = newest_records(names)
-    said = read_said(newest[own], backend.read(newest[own])) if own in newest else Said()
+    said = _read_if_sound(backend, newest[own]) if own in newest else None
+    said = said or Said()
     there = gc.reachable - gc.plan.absent
     now = there.intersection(said.now)
     whole = Said(gc.options.project, now, there - now)
@@ -184,9 +186,17 @@ def _leave_word(gc: RemoteGc) -> None:
     for clone, name in newest.items():
         if clone == own:
             continue
-        said = read_said(name, backend.read(name))
-        if said.before and said.project in gc.own_projects:
-            backend.write(*render_record(clone, Said(said.project, said.now), _later(name, True)))
+        theirs = _read_if_sound(backend, name)
+        if theirs is not None and theirs.before and theirs.project in gc.own_projects:
+            shorter = Said(theirs.project, theirs.now)
+            backend.write(*render_record(clone, shorter, _later(name, True)))
+
+
+def _read_if_sound(backend: Backend, name: str) -> Said | None:
+    try:
+        return read_said(name, backend.read(name))
+    except (CorruptError, NotThere):
+        return None
 
 
 def _later(name: str | None, barely: bool = False) -> int:

@@ -20,7 +20,7 @@ from dvlite.project import Project
 from dvlite.storage.backend import is_read_only, open_backend, refuse_writing
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.pacing import PacedBackend
-from dvlite.storage.publishedlist import mend_list
+from dvlite.storage.publishedlist import mend_list, publish_list
 from dvlite.storage.remote import Listing, Remote, open_remote
 from dvlite.workspace import cacheusers
 from dvlite.workspace.config import redact
@@ -130,12 +130,17 @@ def refuse_read_only(project: Project, name: str) -> None:
         refuse_writing(name)
 
 
-def mend_published(remote: Remote, now: Listing | None = None) -> str | None:
+def mend_published(
+    remote: Remote, now: Listing | None = None, has_deleted: bool = False
+) -> str | None:
     """Brings the list for readers behind a web server up to date, where there is one; else (and
-    on success) None, or why that failed: what was pushed is safe, only those readers lack it."""
+    on success) None, or why that failed: what was pushed is safe, only those readers lack it.
+    `has_deleted`: the list may name what is gone."""
     now = now or remote.listing()
     try:
-        if now.published:
+        if now.published and has_deleted:
+            publish_list(remote)
+        elif now.published:
             mend_list(remote, now)
     except (RemoteError, CorruptError) as error:
         return str(error)

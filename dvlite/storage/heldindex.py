@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from dvlite.errors import CorruptError
-from dvlite.storage.backend import NotThere
+from dvlite.storage.backend import NotThere, Stored
 from dvlite.storage.index import segment_id
 from dvlite.storage.remote import Listing, Remote, SegmentName, parse_name, render_name
 from dvlite.storage.row import ROW_BYTES
@@ -74,7 +74,7 @@ def hold_index(
         CorruptError: the newest marker is damaged: nobody can tell what the view is.
     """
     listing = remote.listing()
-    held = HeldIndex(listing, bad=_cut_short(remote, listing))
+    held = HeldIndex(listing, bad=cut_short(remote.backend.list("index")))
     trusted = listing.view()
     for name, outcome in several(lambda one: _bring(remote, one, folder), trusted, jobs):
         if isinstance(outcome, Held):
@@ -115,13 +115,14 @@ def _bring(remote: Remote, name: SegmentName, folder: str) -> Held | str:
         return f"written wrongly: {error}"
 
 
-def _cut_short(remote: Remote, listing: Listing) -> dict[str, str]:
-    """Segments that readers pass over because their length is wrong, and that nothing replaces."""
-    replaced = {short for name in listing.readable for short in name.supersedes}
-    found = {}
-    for one in remote.backend.list("index"):
-        name = parse_name(one.name.rpartition("/")[2])
-        if name is None or name.short in replaced or name.counts.size_bytes() == one.size:
-            continue
-        found[one.name] = f"has {one.size} bytes, not {name.counts.size_bytes()}"
-    return found
+def cut_short(stored: Iterable[Stored]) -> dict[str, str]:
+    """Segments in a listing of the index that readers pass over because their length is wrong, and
+    that nothing replaces; each with what is wrong."""
+    names = [(one, name) for one in stored if (name := parse_name(one.name.partition("/")[2]))]
+    whole = [name for one, name in names if name.counts.size_bytes() == one.size]
+    replaced = {short for name in whole for short in name.supersedes}
+    return {
+        one.name: f"has {one.size} bytes, not {name.counts.size_bytes()}"
+        for one, name in names
+        if name.counts.size_bytes() != one.size and name.short not in replaced
+    }

@@ -21,6 +21,7 @@ from dvlite.storage.remote import (
     LIST_NAME,
     Listing,
     Remote,
+    SegmentName,
     marker_epoch,
     marker_name,
     parse_name,
@@ -80,8 +81,7 @@ def render_list(listing: Listing, stored: Iterable[Stored]) -> bytes:
 
 def needed(listing: Listing, stored: Iterable[Stored]) -> tuple[list[Stored], list[Stored]]:
     """What a reader needs of a listing of everything, sorted by name: of the index, the rest."""
-    present = *listing.readable, *listing.trusted, *listing.hidden
-    segments = {render_name(name) for name in present}
+    segments = {render_name(name) for name in _present(listing)}
     stored = list(stored)
     records = set(newest_records(one.name for one in stored).values())
     index = [one for one in stored if one.name in segments or marker_epoch(one.name) is not None]
@@ -146,7 +146,7 @@ def publish_list(remote: Remote, dry_run: bool = False) -> Publication:
         listing = remote.listing()
         data = render_list(listing, backend.list(""))
         publication = Publication(written, _count(data), len(data))
-        if _present(backend, len(data)) == data:
+        if _written(backend, len(data)) == data:
             return publication
         if dry_run:
             return replace(publication, written=True)
@@ -158,12 +158,15 @@ def publish_list(remote: Remote, dry_run: bool = False) -> Publication:
 
 def mend_list(remote: Remote, now: Listing | None = None) -> bool:
     """After something was written to a published remote: brings the list up to date, if it lacks
-    anything of the index. Whether that was needed. `now`: a listing that shows what was written."""
+    anything of the index, or names a segment that a gc has deleted. Whether that was needed. `now`:
+    a listing that shows what was written."""
+    now = now or remote.listing()
     try:
         listed = {one.name for one in read_index(remote.backend)}
     except (NotThere, CorruptError):
         listed = set()
-    if _segments(now or remote.listing()) <= listed:
+    segments = {name for name in listed if marker_epoch(name) is None}
+    if _segments(now) <= listed and segments <= {render_name(name) for name in _present(now)}:
         return False
     return publish_list(remote).written
 
@@ -181,6 +184,10 @@ def stale_names(
     return sorted(name for name, _ in lacking), sorted(gone)
 
 
+def _present(listing: Listing) -> tuple[SegmentName, ...]:
+    return (*listing.readable, *listing.trusted, *listing.hidden)
+
+
 def _segments(listing: Listing) -> set[str]:
     """The names that a reader cannot do without."""
     names = {render_name(name) for name in (*listing.readable, *listing.trusted)}
@@ -192,7 +199,7 @@ def _count(data: bytes) -> int:
     return index.names + others.names
 
 
-def _present(backend: Backend, size: int) -> bytes:
+def _written(backend: Backend, size: int) -> bytes:
     try:
         return bytes(backend.read(LIST_NAME, 0, size + 1))
     except NotThere:

@@ -19,6 +19,7 @@ from dvlite._version import VERSION
 from dvlite.errors import CorruptError, RemoteError
 from dvlite.progress import Progress, silent
 from dvlite.storage.backend import Backend, NotThere, Stored
+from dvlite.storage.heldindex import cut_short
 from dvlite.storage.index import Index, segment_id
 from dvlite.storage.merging import store_segment
 from dvlite.storage.pack import HEAD, Member, check_head
@@ -118,11 +119,16 @@ def look(remote: Remote, mirror_folder: str, options: GcOptions) -> Looked:
     Raises:
         RemoteError: the storage does not say how old things are, or cannot create a file only if
         it is absent, which two gcs at once need.
+        CorruptError: a part of the index is damaged: what only that names would look dead.
     """
     now_s = 0.0 if options.dry_run else _probe(remote.backend, options)
     stored = remote.backend.list("index")
     listing = remote.listing(stored)
     listing.view()
+    for name, text in cut_short(stored).items():
+        raise CorruptError(
+            f"{name} is damaged: it {text}", "dvlite remote check --repair, then run this again"
+        )
     markers = {}
     for one in stored:
         epoch = marker_epoch(one.name)

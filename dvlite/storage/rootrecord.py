@@ -56,14 +56,15 @@ def record_roots(
 ) -> None:
     """Leaves word of what a push named; the same word twice in a row is left out.
 
-    `more`: besides what the last one named. A damaged record before is as good as none.
+    `more`: besides what the last one named. A record before that is damaged, or that a gc has
+    forgotten since it was listed, is as good as none.
     """
     start = f"{_FOLDER}/{clone.hex()}-"
     stored = remote.backend.list(_FOLDER)
     names = sorted(one.name for one in stored if one.name.startswith(start))
     now, last = set(oids), Said()
     if names:
-        with suppress(CorruptError):
+        with suppress(CorruptError, NotThere):
             last = read_said(names[-1], remote.backend.read(names[-1]))
     if more:
         now |= last.now

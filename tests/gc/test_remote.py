@@ -16,6 +16,7 @@ from dvlite.ops.gcremote import GcRemoteRequest, plan_remote, run_remote
 from dvlite.project import Project
 from dvlite.storage.backend import Backend, Stored
 from dvlite.storage.folderbackend import FolderBackend
+from dvlite.storage.publishedlist import read_names
 from dvlite.storage.remote import Marker, marker_name, read_marker, render_marker
 from tests.repositories import Repository, make_repository
 from tests.servers.azure import AzureServer
@@ -194,6 +195,45 @@ def test_what_is_pushed_while_gc_plans_stays(repository: Repository, versions: V
         collected(repository)
         check(repository, {**left, commit: again})
     assert json.loads(repository.dvlite("remote", "check", "--full", "--json").out)["clean"]
+
+
+def test_nothing_goes_while_a_segment_is_cut_short(
+    repository: Repository, versions: Versions
+) -> None:
+    """What only that names would look dead, though it is in use."""
+    index = sorted((repository.store / "index").iterdir(), key=lambda path: path.stat().st_mtime)
+    index[-1].write_bytes(index[-1].read_bytes()[:-5])
+    before = packs(repository)
+    for _ in range(2):
+        ran = repository.dvlite(*NOW, code=8)
+        assert "is damaged: it has " in ran.err and "remote check --repair" in ran.err
+    assert packs(repository) == before
+    repository.dvlite("remote", "check", "--repair")
+    collected(repository)
+    check(repository, versions)
+
+
+def test_readers_behind_a_web_server_are_told_what_was_deleted(
+    repository: Repository, versions: Versions
+) -> None:
+    repository.dvlite("remote", "publish")
+    drop_all_but_the_last(repository, versions)
+    assert collected(repository)["condemned_packs"]
+    assert collected(repository)["deleted_packs"]
+    backend = FolderBackend(str(repository.store))
+    assert {one.name for one in read_names(backend)} <= {one.name for one in backend.list("")}
+    assert json.loads(repository.dvlite("remote", "check", "--json").out)["clean"]
+
+
+def test_damaged_word_of_this_clone_does_not_stop_gc(
+    repository: Repository, versions: Versions
+) -> None:
+    for path in (repository.store / "roots").iterdir():
+        path.write_bytes(b"damaged")
+    collected(repository)
+    collected(repository)
+    assert json.loads(repository.dvlite("remote", "check", "--json").out)["clean"]
+    check(repository, versions)
 
 
 def test_two_gcs_do_not_meet(repository: Repository, versions: Versions) -> None:

@@ -62,6 +62,18 @@ def test_the_same_word_is_not_repeated(remote: Remote) -> None:
     assert len(remote.backend.list("roots")) == 1
 
 
+def test_word_that_a_gc_forgot_since_it_was_listed_is_none(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_roots(remote, CLONE, [FIRST])
+    stored = remote.backend.list("roots")
+    remote.backend.delete(stored[0].name)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(remote.backend), "list", lambda backend, folder: stored)
+        record_roots(remote, CLONE, [SECOND])
+    assert newest(remote) == Said(now={SECOND})
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"dvlite: 1\nblake3:00\n", b"dvlite: 2\n", b"dvlite: 1\nproject: x\n"]
 )

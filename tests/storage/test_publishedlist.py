@@ -203,6 +203,14 @@ def test_a_list_is_mended_only_where_something_is_missing(remote: Remote) -> Non
     assert [one.name for one in read_index(remote.backend)] == [name]
 
 
+def test_a_list_is_mended_where_it_names_what_is_deleted(remote: Remote) -> None:
+    names = [add_segment(remote.backend, number) for number in (1, 2)]
+    publish_list(remote)
+    remote.backend.delete(names[0])
+    assert mend_list(remote) and not mend_list(remote)
+    assert [one.name for one in read_index(remote.backend)] == names[1:]
+
+
 def test_a_damaged_marker_does_not_stop_readers(remote: Remote) -> None:
     name = add_segment(remote.backend, 1)
     remote.backend.write("index/gc-0000000000000001", b"damaged")
