@@ -132,7 +132,8 @@ class FolderBackend(Backend):
             name = f"{prefix}/{entry.name}" if prefix else entry.name
             if entry.is_dir(follow_symlinks=False):
                 yield from self._walk(entry.path, name)
-            elif not entry.name.startswith(".tmp-"):
+            # those in tmp/ are gc's to remove, once they are old
+            elif prefix == "tmp" or not entry.name.startswith(".tmp-"):
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
                     yield Stored(name, status.st_size, status.st_mtime)

@@ -211,6 +211,7 @@ class SftpBackend(Backend):
             deeper: list[str] = []
             for begin in range(0, len(level), _FOLDERS_AT_ONCE):
                 for name, found in self._entries(session, level[begin : begin + _FOLDERS_AT_ONCE]):
+                    self._refuse_unsaid(name, found)
                     if stat.S_ISDIR(found.mode):
                         deeper.append(name)
                     elif stat.S_ISREG(found.mode):
@@ -223,8 +224,15 @@ class SftpBackend(Backend):
     def _is_folder(self, session: Session, folder: str) -> bool:
         reply = session.ask(Kind.STAT, self._path(folder))
         with _ignoring(Code.NO_SUCH_FILE):
-            return stat.S_ISDIR(Fields(reply.raise_unless(Kind.ATTRS)).attributes().mode)
+            found = Fields(reply.raise_unless(Kind.ATTRS)).attributes()
+            self._refuse_unsaid(folder, found)
+            return stat.S_ISDIR(found.mode)
         return False
+
+    def _refuse_unsaid(self, name: str, found: Attributes) -> None:
+        """What is passed over in a listing looks as if it were not there."""
+        if found.mode < 0 or (stat.S_ISREG(found.mode) and found.size < 0):
+            raise RemoteError(f"the server of the remote {self.url} does not tell what {name} is")
 
     def _entries(
         self, session: Session, folders: Sequence[str]

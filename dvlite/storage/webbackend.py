@@ -155,6 +155,8 @@ class WebBackend(Backend):
                 f"the certificate of {self.url} is not accepted: {error.verify_message}",
                 "a certificate authority of your own: the remote's option ca_bundle",
             ) from error
+        except UnicodeError as error:  # of its URL, or where a redirect leads
+            raise RemoteError(f"the remote {self.url} leads to a host that cannot be") from error
         except TimeoutError as error:
             raise TransientError(f"the remote {self.url} is silent") from error
         except (OSError, http.client.HTTPException) as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dvlite.atomic import temporary_name
 from dvlite.errors import RemoteError
 from dvlite.ops import gcremote
 from dvlite.ops.gcremote import GcRemoteRequest, plan_remote, run_remote
@@ -233,6 +234,18 @@ def test_damaged_word_of_this_clone_does_not_stop_gc(
     collected(repository)
     collected(repository)
     assert json.loads(repository.dvlite("remote", "check", "--json").out)["clean"]
+    check(repository, versions)
+
+
+def test_what_a_killed_push_left_unfinished_goes(
+    repository: Repository, versions: Versions
+) -> None:
+    left = Path(temporary_name(str(repository.store / "tmp"), ".tmp-"))
+    left.write_bytes(bytes(1000))
+    repository.dvlite("gc", "--remote", "--yes")
+    assert left.exists()
+    assert collected(repository)["deleted_files"] > 0
+    assert not left.exists()
     check(repository, versions)
 
 

@@ -17,7 +17,7 @@ import pytest
 from dvlite.errors import RemoteError, UsageError
 from dvlite.storage.backend import Backend, NotThere, open_backend
 from dvlite.storage.retrying import RetryingBackend
-from dvlite.storage.sftp import Broken, Kind, Refused, Session, names
+from dvlite.storage.sftp import Broken, Fields, Kind, Refused, Session, names
 from dvlite.storage.sftpbackend import SftpBackend
 from tests.repositories import Repository
 from tests.servers import sftp
@@ -188,6 +188,18 @@ def test_a_server_with_the_least_of_sftp_is_enough(tmp_path: Path, sftp_server: 
         assert isinstance(backend, RetryingBackend) and isinstance(backend.inner, SftpBackend)
         with backend.inner._logins.one() as login:
             assert "posix-rename@openssh.com" not in login.session.extensions
+
+
+@pytest.mark.parametrize("unsaid", ["mode", "size"])
+def test_a_listing_that_does_not_tell_what_is_there_is_refused(
+    sftp_server: SftpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unsaid: str
+) -> None:
+    """What it shows would be passed over as if it were not there."""
+    backend, whole = opened(sftp_server, tmp_path / "r"), Fields.attributes
+    backend.write("index/a", b"1")
+    monkeypatch.setattr(Fields, "attributes", lambda one: whole(one)._replace(**{unsaid: -1}))
+    with pytest.raises(RemoteError, match="does not tell what"):
+        backend.list("index")
 
 
 def test_of_many_that_create_a_name_one_does(sftp_server: SftpServer, tmp_path: Path) -> None:

@@ -280,6 +280,14 @@ def test_redirects_to_anything_else_are_refused(server: WebServer, place: str) -
         open_backend(server.url, {"retries": "0"}).read("a")
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".example.org"])
+def test_a_host_that_cannot_be_is_an_error_and_no_bug(server: WebServer, host: str) -> None:
+    server.conduct.redirects["/"] = f"http://{host}/"
+    for url in (server.url, f"http://{host}/x"):
+        with pytest.raises(RemoteError, match="a host that cannot be"):
+            open_backend(url, {"retries": "0"}).read("a")
+
+
 def test_redirects_have_an_end(server: WebServer) -> None:
     server.conduct.redirects["/"] = "/x/"
     with pytest.raises(RemoteError, match="redirects without end"):
