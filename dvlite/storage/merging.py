@@ -26,18 +26,19 @@ _FIRST_TIER = 4096
 
 def write_segment(
     remote: Remote, sources: Sequence[RowSource], roots: Iterable[bytes], stamp: Stamp
-) -> None:
-    """Publishes the rows of these sources that no segment holds yet."""
+) -> SegmentName:
+    """Publishes the rows of these sources that no segment holds yet; under which name."""
     packs: list[bytes] = []
     chunk_rows, object_rows = bytearray(), bytearray()
     for source in sources:
         chunk_rows += _renumber(source.pieces.unpublished(), source.pack_ids, packs)
         object_rows += _renumber(source.objects.unpublished(), source.pack_ids, packs)
     data = encode(sort_rows(chunk_rows), sort_rows(object_rows), packs, roots, stamp)
-    store_segment(remote, data, stamp.epoch)
+    name = store_segment(remote, data, stamp.epoch)
     for source in sources:
         source.pieces.mark_published()
         source.objects.mark_published()
+    return name
 
 
 def merge_segments(remote: Remote, index: Index, stamp: Stamp) -> bool:

@@ -18,6 +18,7 @@ from dvlite._version import VERSION
 from dvlite.errors import CorruptError, MissingError, RemoteError
 from dvlite.progress import Progress, silent
 from dvlite.storage.absent import Absent
+from dvlite.storage.backend import Stored
 from dvlite.storage.cache import Cache, Place
 from dvlite.storage.chunker import SMALL_BYTES
 from dvlite.storage.codec import FRAME_TARGET, check_frame, pack_frame, unpack_frame
@@ -26,7 +27,7 @@ from dvlite.storage.merging import merge_segments, write_segment
 from dvlite.storage.pack import DATA, META, Member
 from dvlite.storage.pushlarge import LargeFiles
 from dvlite.storage.recipe import TREE, Hint, encode
-from dvlite.storage.remote import Listing, Remote
+from dvlite.storage.remote import Listing, Remote, SegmentName, render_name
 from dvlite.storage.rootrecord import record_roots
 from dvlite.storage.row import RowKind
 from dvlite.storage.segment import Stamp
@@ -94,18 +95,37 @@ def push(
     Roots whose content is neither here nor there are listed as absent; the rest is pushed.
 
     Raises:
-        RemoteError: the remote fails; what arrived counts for the next push.
+        RemoteError: the remote fails, or is not what it was when the push began; what arrived
+            counts for the next push.
     """
     options = options or PushOptions()
     unique = _first_of_each(roots)
     for _ in range(_EPOCH_TRIES):
         nothing = Index(remote, Listing(0, (), ()), cache.folder)
         index = nothing if options.unmade else open_index(remote, cache.folder)
-        report = _Push(index, cache, options).run(unique)
-        report.after = index.listing if options.dry_run else remote.listing()
-        if report.after.epoch == index.listing.epoch:
+        attempt = _Push(index, cache, options)
+        report = attempt.run(unique)
+        report.after = index.listing
+        if options.dry_run:
+            return report
+        stored = remote.backend.list("index")
+        report.after = remote.listing(stored)
+        if report.after.epoch <= index.listing.epoch:
+            _refuse_loss(remote, [*index.listing.trusted, *attempt.written], stored)
             return report
     raise RemoteError(f"gc keeps running on {remote.name}", "push again when it has ended")
+
+
+def _refuse_loss(
+    remote: Remote, counted_on: Iterable[SegmentName], stored: Iterable[Stored]
+) -> None:
+    """Within an epoch nobody deletes what pushers count on. Where it is gone, this is not the place
+    that the push began with: a disk is not mounted any more, or a bucket was emptied."""
+    if not {one.name for one in stored}.issuperset(map(render_name, counted_on)):
+        raise RemoteError(
+            f"the remote {remote.name} has lost its index while this push ran",
+            f"is the right disk mounted, is {remote.backend.url} what it was? then push again",
+        )
 
 
 def lacking(remote: Remote, cache_folder: str, roots: Iterable[Root]) -> list[Root]:
@@ -139,6 +159,7 @@ class _Push:
         self.mixed_bytes = 0
         self.label = ""
         self.roots: list[bytes] = []
+        self.written: list[SegmentName] = []
         self.total_files = self.total_bytes = 0
         self.passed_files = self.passed_bytes = self.new_small_bytes = 0
         self.checkpoint_packs, self.checkpoint_time = 0, time.monotonic()
@@ -402,7 +423,8 @@ class _Push:
         sources: list[RowSource] = [self.data, self.large.adopted]
         if objects_too:
             sources.append(self.meta)
-        write_segment(self.index.remote, sources, roots, self._stamp())
+        name = write_segment(self.index.remote, sources, roots, self._stamp())
+        self.written.append(name)
 
 
 def _is_large(place: Place) -> bool:

@@ -114,6 +114,33 @@ def test_a_file_with_the_bytes_of_another_ones_chunk_is_sent_as_a_file(
         assert other.read(root.oid) == files[root.label]
 
 
+@pytest.mark.parametrize("when", ["packs/", "index/s-", "roots/"])
+def test_a_remote_that_is_emptied_under_a_push_is_told(
+    cache: Cache, tmp_path: Path, when: str
+) -> None:
+    """A disk is unmounted, say, and what was below it is an empty folder."""
+    store = tmp_path / "store"
+
+    class Unmounted(FolderBackend):
+        is_due = False
+
+        def write(self, name: str, data: bytes | memoryview) -> None:
+            if self.is_due and name.startswith(when):
+                self.is_due = False
+                store.rename(tmp_path / "away")
+                store.mkdir()
+            super().write(name, data)
+
+    backend = Unmounted(str(store))
+    remote = open_remote("store", backend, create=True)
+    files = sample_files(count=20, large=0)
+    push(remote, cache, [add_tree(cache, files)])
+    backend.is_due = True
+    root = add_tree(cache, {**files, "more": b"more"})
+    with pytest.raises(RemoteError, match="lost its index while this push ran"):
+        push(remote, cache, [root], PushOptions(jobs=1))
+
+
 def test_a_push_with_nothing_to_do_writes_nothing(cache: Cache, remote: Remote) -> None:
     root = add_tree(cache, sample_files())
     push(remote, cache, [root])
