@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, NoReturn, Protocol
 
-from dvlite.errors import RemoteError
+from dvlite.errors import RemoteError, UsageError
 
 
 class NotThere(RemoteError):
@@ -84,10 +84,11 @@ def open_backend(url: str, options: Mapping[str, str] | None = None) -> Backend:
     """The storage at a URL (or at a folder's absolute path).
 
     Raises:
-        RemoteError: a package is not installed. UsageError: an option is not accepted.
+        RemoteError: a package is not installed. UsageError: an option is not accepted, or the URL
+            has a password that its storage does not use.
     """
     # Imported here: a cloud's libraries take longer to load than most commands take to run.
-    protocol, separator, _ = url.partition("://")
+    protocol, separator, rest = url.partition("://")
     if not separator or protocol == "file":
         from dvlite.storage.folderbackend import FolderBackend
 
@@ -95,10 +96,6 @@ def open_backend(url: str, options: Mapping[str, str] | None = None) -> Backend:
     from dvlite.storage.retrying import RetryingBackend, patience_of
 
     others, patience = patience_of(dict(options or {}))
-    if protocol in ("s3", "s3a"):
-        from dvlite.storage.s3backend import open_s3
-
-        return RetryingBackend(open_s3(url, others), patience)
     if protocol in ("sftp", "ssh"):
         from dvlite.storage.sftpbackend import SftpBackend
 
@@ -107,6 +104,16 @@ def open_backend(url: str, options: Mapping[str, str] | None = None) -> Backend:
         from dvlite.storage.webbackend import WebBackend
 
         return RetryingBackend(WebBackend(url, others), patience)
+    if ":" in rest.partition("/")[0].rpartition("@")[0]:
+        raise UsageError(  # every message would show it
+            f"a password in the URL of a {protocol}:// remote is not used",
+            "credentials come from the environment, the storage's own programs, or the remote's "
+            "options in the settings of this clone (--local)",
+        )
+    if protocol in ("s3", "s3a"):
+        from dvlite.storage.s3backend import open_s3
+
+        return RetryingBackend(open_s3(url, others), patience)
     if protocol in ("gs", "gcs"):
         from dvlite.storage.gsbackend import open_gs
 

@@ -11,6 +11,7 @@ import pytest
 
 from dvlite.errors import UsageError
 from dvlite.storage.azoptions import AzOptions, account_of, az_options, split_url, to_adlfs
+from dvlite.storage.backend import open_backend
 from dvlite.storage.gsoptions import GsOptions, gs_options
 from dvlite.storage.s3options import S3Options
 
@@ -20,6 +21,13 @@ SECTIONS = {
     "Options of a Google Cloud Storage remote": GsOptions,
     "Options of an Azure remote": AzOptions,
 }
+
+
+@pytest.mark.parametrize("url", ["s3://me:secret@b/p", "az://me:secret@c/p", "gs://me:secret@b"])
+def test_a_password_in_a_url_that_does_not_use_it_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(UsageError, match="a password in the URL") as caught:
+        open_backend(url)
+    assert "secret@" not in f"{caught.value} {caught.value.hint}"
 
 
 @pytest.mark.parametrize("title", SECTIONS)
