@@ -185,7 +185,7 @@ def execute(looked: Looked, plan: RemotePlan, options: GcOptions) -> int:
     Raises:
         RemoteError: another gc or repair began an epoch meanwhile; nothing was deleted.
     """
-    remote = looked.index.remote
+    remote, copies = looked.index.remote, set[bytes]()
     if plan.begins_epoch:
         assert plan.census is not None
         stamp = Stamp(plan.epoch, options.project, options.clone, VERSION[:16])
@@ -193,13 +193,16 @@ def execute(looked: Looked, plan: RemotePlan, options: GcOptions) -> int:
         new = _write_segments(remote, plan, moved, stamp)
         staying = {one.name.id for one in plan.census.segments if one.stays}
         # a copy may be, byte for byte, what it was copied from, or what an interrupted push left
-        condemned = plan.condemned.keys() - set(moved.packs)
+        copies = set(moved.packs)
+        condemned = plan.condemned.keys() - copies
         marker = Marker(frozenset(new) | staying, frozenset(pack.hex() for pack in condemned))
         _begin_epoch(remote, plan.epoch + 1, marker, options)
     freed = 0
     total = len(plan.deleted) + len(plan.old_names)
     # packs first: what no segment names any more nobody would find again
     for number, (pack, size) in enumerate(sorted(plan.deleted.items())):
+        if pack in copies:  # it came from a remote of later epochs, and this one reached that
+            continue
         options.progress("deleting", number, freed, total)
         remote.backend.delete(pack_name(pack))
         freed += size

@@ -21,6 +21,7 @@ from dvlite.storage.merging import merge_segments, store_segment
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.push import PushOptions, Root, _Push, push
 from dvlite.storage.remote import Remote, SegmentName, open_remote
+from dvlite.storage.remotecopy import copy_remote
 from dvlite.storage.remotegc import GcOptions, RemotePlan, execute, look, plan_gc
 from dvlite.storage.rootrecord import newest_records, read_said, record_roots
 from dvlite.storage.row import RowKind
@@ -218,3 +219,28 @@ def test_the_last_word_counts_whatever_the_clock_says(
     name = newest_records(one.name for one in remote.backend.list("roots"))[ONE.hex()]
     said = read_said(name, remote.backend.read(name))
     assert said.now == {second} and said.before == {first}
+
+
+@pytest.mark.parametrize("interrupted", [False, True], ids=["whole", "interrupted"])
+def test_a_pack_of_another_remote_s_epoch_is_not_deleted_as_its_own_copy(
+    remote: Remote, cache: Cache, tmp_path: Path, interrupted: bool
+) -> None:
+    """It came with a copy, from a remote whose gc had run more often. It was condemned, and then
+    pushed anew in the epoch that is in its head: a push and gc give it the same name again."""
+    root = add_tree(cache, {"first": file_of(1), "second": file_of(2)})
+    source = open_remote("s", open_backend(f"memory://source-{uuid.uuid4().hex}"), create=True)
+    push(source, cache, [add_tree(cache, {"other": file_of(3)})])
+    collect(source, cache, [])
+    push(source, cache, [root])
+    copy_remote(source, remote)
+    assert collect(remote, cache, []).condemned
+    push(remote, cache, [root])
+    if interrupted:
+        options = GcOptions(0.0)
+        looked = look(remote, cache.folder, options)
+        plan = plan_gc(looked, [root.oid], options)
+        plan.deleted.clear()
+        execute(looked, plan, options)
+    for _ in range(3):
+        collect(remote, cache, [root])
+        assert_readable(remote, root, cache, tmp_path)
