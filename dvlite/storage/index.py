@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from blake3 import blake3
@@ -53,16 +53,25 @@ class Index:
 
     def every_place(self, oid: bytes, chunk: bool) -> Iterator[Hint]:
         """All places that any segment gives for an id: for when one of them fails."""
-        for name in self.listing.readable:
+        for name in (*self.listing.readable, *self.listing.hidden):
             yield from self._place_in(name, oid, chunk)
-        for name in self.listing.hidden:
-            with suppress(NotThere):  # nobody is promised that these stay
-                yield from self._place_in(name, oid, chunk)
 
     def _place_in(self, name: SegmentName, oid: bytes, chunk: bool) -> list[Hint]:
-        segment = self.segment(name)
-        row = (segment.chunks if chunk else segment.objects).find(oid)
-        return [] if row is None else [self.hint(name, row)]
+        with self._may_be_deleted(name):
+            segment = self.segment(name)
+            row = (segment.chunks if chunk else segment.objects).find(oid)
+            return [] if row is None else [self.hint(name, row)]
+        return []
+
+    @contextmanager
+    def _may_be_deleted(self, name: SegmentName) -> Iterator[None]:
+        """A gc may delete what no pusher counts on at any moment, also after it was listed: what it
+        had named that is alive, segments of the view name."""
+        try:
+            yield
+        except NotThere:
+            if name in self.listing.trusted:
+                raise
 
     def segment(self, name: SegmentName) -> Segment:
         """A segment of the listing, opened."""
@@ -103,9 +112,11 @@ class Index:
         return found
 
     def _find_in(self, name: SegmentName, wanted: set[bytes], chunks: bool) -> dict[bytes, Hint]:
-        segment = self.segment(name)
-        table = segment.chunks if chunks else segment.objects
-        return {row.id: self.hint(name, row) for row in table.find_many(wanted)}
+        with self._may_be_deleted(name):
+            segment = self.segment(name)
+            table = segment.chunks if chunks else segment.objects
+            return {row.id: self.hint(name, row) for row in table.find_many(wanted)}
+        return {}
 
     def is_near(self) -> bool:
         """Whether segments are read from this machine: a folder, or the mirror."""

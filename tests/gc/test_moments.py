@@ -244,3 +244,17 @@ def test_a_pack_of_another_remote_s_epoch_is_not_deleted_as_its_own_copy(
     for _ in range(3):
         collect(remote, cache, [root])
         assert_readable(remote, root, cache, tmp_path)
+
+
+def test_a_reader_goes_on_when_gc_deletes_old_segments_that_it_has_listed(
+    remote: Remote, cache: Cache, tmp_path: Path
+) -> None:
+    dead, root = add_tree(cache, {"dead": file_of(1)}), add_tree(cache, {"alive": file_of(2)})
+    push(remote, cache, [dead])
+    push(remote, cache, [root])
+    assert collect(remote, cache, [root]).condemned
+    index = open_index(remote, str(tmp_path / "fresh"))
+    deleted = collect(remote, cache, [root]).old_names
+    assert any(name.startswith("index/s-") for name in deleted)
+    assert index.objects([root.oid, hash_bytes(b"nowhere")]).keys() == {root.oid}
+    assert list(index.every_place(root.oid, chunk=False))
