@@ -25,6 +25,7 @@ from dvlite.pipeline.naming import LOCK
 from dvlite.pipeline.stage import Out, Stage
 from dvlite.project import Project
 from dvlite.storage.cachewriter import CacheWriter
+from dvlite.storage.oid import hash_bytes
 from dvlite.storage.row import RowKind
 from dvlite.storage.tree import Kind
 from dvlite.workspace.fileindex import FileStat, file_stat
@@ -246,6 +247,8 @@ class Recorder:
         if cache.missing([oid]):
             with open(self.project.absolute(path), "rb") as stream:
                 data = stream.read(_SMALL_BYTES + 1)
+            if hash_bytes(data) != oid:  # it has changed since it was looked at
+                return
             with CacheWriter(cache) as writer:
                 writer.add(oid, data)
 

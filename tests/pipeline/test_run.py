@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dvlite.ops.recorder import Recorder
 from tests.repositories import TIMEOUT_S, Repository, finished
 
 TWO = """\
@@ -500,3 +501,19 @@ def test_a_stage_waits_for_another_run_that_reads_what_it_makes(repository: Repo
     finished(second)
     assert repository.read("u") == b"first\n" * 2 and repository.read("m") == b"second\n"
     assert results(repository) == {"make": "unchanged", "use": "ran"}
+
+
+def test_what_changes_while_it_is_recorded_does_not_get_into_the_cache(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An output that git keeps, to which something the stage left running goes on writing."""
+    keep = Recorder._keep_small
+
+    def changed(recorder: Recorder, path: str, oid: bytes) -> None:
+        repository.write({path: b"more\n"})
+        keep(recorder, path, oid)
+
+    monkeypatch.setattr(Recorder, "_keep_small", changed)
+    repository.write({"dvlite.yaml": TWO.encode(), "raw": b"abc\n", "params.yaml": b"lr: 1\n"})
+    repository.dvlite("run")
+    assert repository.dvlite("fsck", code=None).code == 0
