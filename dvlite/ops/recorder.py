@@ -187,7 +187,8 @@ class Recorder:
             os.makedirs(os.path.dirname(absolute), exist_ok=True)
             place = cache.find(one.oid)
             if place is not None and not os.path.islink(absolute):
-                publish(absolute, cache.read(one.oid), durable=False)
+                mode = 0o755 if one.executable else 0o644
+                publish(absolute, cache.read(one.oid), mode=mode, durable=False)
 
     # -- taking up ---------------------------------------------------------------------------------
 

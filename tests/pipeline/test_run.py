@@ -517,3 +517,23 @@ def test_what_changes_while_it_is_recorded_does_not_get_into_the_cache(
     repository.write({"dvlite.yaml": TWO.encode(), "raw": b"abc\n", "params.yaml": b"lr: 1\n"})
     repository.dvlite("run")
     assert repository.dvlite("fsck", code=None).code == 0
+
+
+def test_a_program_that_git_keeps_is_restored_as_one(repository: Repository) -> None:
+    pipeline(
+        repository,
+        """\
+stages:
+  build:
+    cmd: cp raw tool && chmod +x tool
+    deps: [raw]
+    outs:
+      - tool: {cache: false}
+""",
+    )
+    for raw in (b"1", b"2"):
+        repository.write({"raw": raw})
+        assert results(repository) == {"build": "ran"}
+    repository.write({"raw": b"1"})
+    assert results(repository) == {"build": "restored"}
+    assert repository.read("tool") == b"1" and os.access(repository.path / "tool", os.X_OK)
