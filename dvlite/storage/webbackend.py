@@ -128,9 +128,15 @@ class WebBackend(Backend):
         while left > 0:
             skipped = len(response.read(min(left, _BLOCK)))
             if not skipped:
+                _refuse_broken_off(response)
                 return b""
             left -= skipped
-        return _all(response) if length is None else _filled(response, length)
+        if length is None:
+            return _all(response)
+        data = _filled(response, length)
+        if len(data) < length:
+            _refuse_broken_off(response)
+        return data
 
     def _refused(self, name: str, response: http.client.HTTPResponse) -> RemoteError:
         status = response.status
@@ -233,6 +239,12 @@ def _filled(response: http.client.HTTPResponse, length: int) -> bytearray | memo
     if response.length == 0:
         response.read()  # it notices its end, and the connection can be used again
     return view[:done] if done < length else data
+
+
+def _refuse_broken_off(response: http.client.HTTPResponse) -> None:
+    """Of an answer that has ended: it may have said that it is longer."""
+    if response.length:
+        raise TransientError("the server broke off in the middle of an answer")
 
 
 def _all(response: http.client.HTTPResponse) -> bytes | bytearray | memoryview:

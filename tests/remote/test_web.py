@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from dvlite.errors import CorruptError, RemoteError, UsageError
+from dvlite.storage import webbackend
 from dvlite.storage.backend import Backend, NotThere, ReadOnlyError, open_backend
 from dvlite.storage.cache import Cache
 from dvlite.storage.fetch import fetch
@@ -188,6 +189,17 @@ def test_lasting_trouble_is_not(server: WebServer, status: int) -> None:
     with pytest.raises(RemoteError, match=str(status)):
         open_backend(server.url).read("a")
     assert len(server.conduct.requests) == 1
+
+
+@pytest.mark.parametrize("begin", [10, len(DATA) - 500])
+def test_a_long_file_that_breaks_off_without_ranges_is_asked_for_again(
+    server: WebServer, monkeypatch: pytest.MonkeyPatch, begin: int
+) -> None:
+    monkeypatch.setattr(webbackend, "_KEPT_BYTES", 100)
+    put(server, "a", DATA, "")
+    web = open_backend(server.url)
+    server.conduct.ranges, server.conduct.break_off = False, 1
+    assert web.read("a", begin, len(DATA) - begin) == DATA[begin:]
 
 
 def test_an_answer_that_breaks_off_is_asked_for_again(server: WebServer) -> None:
