@@ -178,6 +178,7 @@ def record_contact(project: Project, name: str, present: Iterable[bytes]) -> Non
     content = {
         "dvlite": 1,
         "remote": name,
+        "place": place_of(project, name),
         "time": time.time(),
         "present": sorted(oid.hex() for oid in oids),
     }
@@ -186,14 +187,18 @@ def record_contact(project: Project, name: str, present: Iterable[bytes]) -> Non
 
 
 def last_contact(project: Project) -> Contact | None:
-    """What `record_contact` wrote last; None when there is nothing readable."""
+    """What `record_contact` wrote last; None when there is nothing readable, or when the remote of
+    that name is at another place since."""
     try:
         with open(_private(project, "last-contact.json"), "rb") as stream:
             content = json.loads(stream.read())
         present = frozenset(bytes.fromhex(item) for item in content["present"])
-        return Contact(str(content["remote"]), float(content["time"]), present)
-    except (OSError, ValueError, KeyError, TypeError):
+        contact = Contact(str(content["remote"]), float(content["time"]), present)
+        place = content.get("place")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    known = contact.remote in project.config.remotes()
+    return None if known and place not in (None, place_of(project, contact.remote)) else contact
 
 
 def open_some(project: Project, names: Sequence[str]) -> tuple[list[Remote], list[tuple[str, str]]]:

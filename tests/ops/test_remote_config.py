@@ -135,3 +135,16 @@ def test_a_fetch_does_not_make_a_new_place_a_known_one(repository: Repository) -
     repository.dvlite("fetch", "-q", "--rev", "HEAD")
     repository.dvlite("pull")
     repository.dvlite("push", code=5)
+
+
+def test_what_was_seen_at_another_place_is_not_said_of_the_new_one(repository: Repository) -> None:
+    repository.add_and_commit({"a": b"1", "b": b"2"}, "a", "b")
+    repository.dvlite("remote", "add", "store", str(repository.store))
+    repository.dvlite("push")
+    other = repository.path.parent / "other"
+    repository.dvlite("remote", "add", "store", str(other), "--force")
+    assert json.loads(repository.dvlite("status", "--json", code=None).out)["remote"] is None
+    repository.dvlite("push", "--yes", "a")
+    found = json.loads(repository.dvlite("status", "--json", code=None).out)["remote"]
+    assert found["not_pushed"] == ["b"]
+    assert json.loads(repository.dvlite("remote", "check", "--json").out)["clean"]
