@@ -18,7 +18,6 @@ from dvlite._version import VERSION
 from dvlite.errors import CorruptError, MissingError, RemoteError
 from dvlite.progress import Progress, silent
 from dvlite.storage.absent import Absent
-from dvlite.storage.backend import Stored
 from dvlite.storage.cache import Cache, Place
 from dvlite.storage.chunker import SMALL_BYTES
 from dvlite.storage.codec import FRAME_TARGET, check_frame, pack_frame, unpack_frame
@@ -27,7 +26,7 @@ from dvlite.storage.merging import merge_segments, write_segment
 from dvlite.storage.pack import DATA, META, Member
 from dvlite.storage.pushlarge import LargeFiles
 from dvlite.storage.recipe import TREE, Hint, encode
-from dvlite.storage.remote import Listing, Remote, SegmentName, render_name
+from dvlite.storage.remote import Listing, Remote, SegmentName, refuse_loss
 from dvlite.storage.rootrecord import record_roots
 from dvlite.storage.row import RowKind
 from dvlite.storage.segment import Stamp
@@ -111,21 +110,9 @@ def push(
         stored = remote.backend.list("index")
         report.after = remote.listing(stored)
         if report.after.epoch <= index.listing.epoch:
-            _refuse_loss(remote, [*index.listing.trusted, *attempt.written], stored)
+            refuse_loss(remote, [*index.listing.trusted, *attempt.written], stored)
             return report
     raise RemoteError(f"gc keeps running on {remote.name}", "push again when it has ended")
-
-
-def _refuse_loss(
-    remote: Remote, counted_on: Iterable[SegmentName], stored: Iterable[Stored]
-) -> None:
-    """Within an epoch nobody deletes what pushers count on. Where it is gone, this is not the place
-    that the push began with: a disk is not mounted any more, or a bucket was emptied."""
-    if not {one.name for one in stored}.issuperset(map(render_name, counted_on)):
-        raise RemoteError(
-            f"the remote {remote.name} has lost its index while this push ran",
-            f"is the right disk mounted, is {remote.backend.url} what it was? then push again",
-        )
 
 
 def lacking(remote: Remote, cache_folder: str, roots: Iterable[Root]) -> list[Root]:

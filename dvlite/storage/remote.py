@@ -279,6 +279,23 @@ def _hidden(
     return _in_order(name for name in {*segments} - {*used} if name.short not in gone)
 
 
+def refuse_loss(
+    remote: Remote, counted_on: Iterable[SegmentName], stored: Iterable[Stored]
+) -> None:
+    """Compares what was written, and what was counted on for that, with a listing of the index at
+    the end. Within an epoch nobody deletes such a segment. Where one is gone, this is not the place
+    that it was at the beginning: a disk is not mounted any more, or a bucket was emptied.
+
+    Raises:
+        RemoteError: something is gone.
+    """
+    if not {one.name for one in stored}.issuperset(map(render_name, counted_on)):
+        raise RemoteError(
+            f"the remote {remote.name} has lost its index meanwhile",
+            f"is the right disk mounted, is {remote.backend.url} what it was? then run this again",
+        )
+
+
 def _in_order(segments: Iterable[SegmentName]) -> tuple[SegmentName, ...]:
     return tuple(sorted(segments, key=lambda name: (-name.epoch, name.id, name.supersedes)))
 

@@ -35,6 +35,7 @@ from dvlite.storage.remote import (
     marker_epoch,
     pack_name,
     parse_pack_name,
+    refuse_loss,
 )
 from dvlite.storage.rootrecord import copy_records
 from dvlite.storage.row import RowKind
@@ -105,9 +106,13 @@ def copy_remote(
     for _ in range(_EPOCH_TRIES):
         with tempfile.TemporaryDirectory(prefix="dvlite-", ignore_cleanup_errors=True) as folder:
             epoch = copy.run(folder)
-        if target is None or options.dry_run or target.epoch() == epoch:
-            copy.records()
-            return copy.report
+        if target is not None and not options.dry_run:
+            stored = target.backend.list("index")
+            if target.listing(stored).epoch > epoch:
+                continue
+            refuse_loss(target, copy.counted_on, stored)
+        copy.records()
+        return copy.report
     assert target is not None
     raise RemoteError(f"gc keeps running on {target.name}", "copy again when it has ended")
 
@@ -118,6 +123,7 @@ class _Copy:
     def __init__(self, source: Remote, target: Remote | None, options: CopyOptions) -> None:
         self.source, self.target, self.options = source, target, options
         self.report = CopyReport()
+        self.counted_on: list[SegmentName] = []
 
     def run(self, folder: str) -> int:
         """Plans, copies, names; the epoch for which that holds."""
@@ -136,7 +142,9 @@ class _Copy:
             sides = replace(sides, source_packs=left)
             more = self._packs(sides, self._plan(sides, failed), self.target)
             failed = failed | more if more else set()
-        _Naming(self.target, sides, self.report, self.options).run(folder)
+        naming = _Naming(self.target, sides, self.report, self.options)
+        naming.run(folder)
+        self.counted_on = list(naming.opened)
         return sides.target.listing.epoch
 
     def _plan(self, sides: Sides, told: Collection[bytes]) -> CopyPlan:

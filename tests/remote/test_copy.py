@@ -467,6 +467,21 @@ def test_a_gc_that_never_ends_is_an_error(
         copy_remote(full.remote, target)
 
 
+def test_a_target_that_is_emptied_meanwhile_is_told(
+    full: Full, target: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk is unmounted, say, and what was below it is an empty folder."""
+
+    def unmount(*rest: object) -> bool:
+        (tmp_path / "target").rename(tmp_path / "away")
+        (tmp_path / "target").mkdir()
+        return False
+
+    monkeypatch.setattr(remotecopy, "merge_segments", unmount)
+    with pytest.raises(RemoteError, match="lost its index meanwhile"):
+        copy_remote(full.remote, target)
+
+
 def test_copies_do_not_pile_up_segments(full: Full, target: Remote, fresh: MakeCache) -> None:
     """Nobody else merges on a remote that is only copied to."""
     for number in range(20):
