@@ -199,9 +199,13 @@ def _add_outputs(path: str, data: bytes, use: Use, found: Reachable) -> None:
     """A lockfile repeats the outputs of stages that did not run: each counts once in a place, with
     the newest commit."""
     folder = os.path.dirname(path)
-    for out, pointer in lockfile.outs_as_pointers(lockfile.parse(data, path)).items():
-        one = use._replace(pointer=pointer, path=os.path.join(folder, out))
-        key = (one.where, one.place, one.path, pointer.oid)
+    # one by one: two entries may name the same path, and nobody could tell which of them counts
+    outs = [
+        out for stage in lockfile.parse(data, path).values() for out in stage.outs if out.cached
+    ]
+    for out in outs:
+        one = use._replace(pointer=out.pointer, path=os.path.join(folder, out.path))
+        key = (one.where, one.place, one.path, out.oid)
         if key not in found.seen_outputs:
             found.seen_outputs.add(key)
             found.uses.append(one)

@@ -22,14 +22,14 @@ from dvlite.ops.stepping import missing_files, refuse_behind_link
 from dvlite.pipeline import lockfile
 from dvlite.pipeline.lockfile import Lock, LockedFile, LockedStage
 from dvlite.pipeline.naming import LOCK
-from dvlite.pipeline.stage import Out, Stage
+from dvlite.pipeline.stage import Out, Pipeline, Stage
 from dvlite.project import Project
 from dvlite.storage.cachewriter import CacheWriter
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.row import RowKind
 from dvlite.storage.tree import Kind
 from dvlite.workspace.fileindex import FileStat, file_stat
-from dvlite.workspace.gitignore import ignore
+from dvlite.workspace.gitignore import ignore, unignore
 from dvlite.workspace.pointer import Pointer, check_trackable
 from dvlite.workspace.statindex import is_settled, now_ns
 
@@ -44,11 +44,12 @@ Recorded = LockedStage | DvliteError
 @dataclass(slots=True)
 class Recorder:
     """Writes `dvlite.lock` of one project, and what goes with it. `staged`: what git is to be
-    told of."""
+    told of; `of_git`: outputs that git keeps, if it does not ignore them."""
 
     project: Project
     seer: Seer
     staged: dict[str, None] = field(default_factory=dict)
+    of_git: dict[str, None] = field(default_factory=dict)
     _texts: dict[str, tuple[LockedStage, str]] = field(default_factory=dict)
     _data: bytes | None = None
     _lock: Lock = field(default_factory=dict)
@@ -114,6 +115,23 @@ class Recorder:
             self._publish({stage.name: locked})
         return discarded
 
+    def settle(self, pipeline: Pipeline) -> None:
+        """Takes out of the lockfile what another entry says of an output that a stage of the
+        pipeline has made: a renamed stage leaves its entry, and so does a merge. Which of two
+        counts nobody could tell."""
+        lock = self.lock()
+        own = {
+            name: {out.path for out in stage.outs} & {one.path for one in locked.outs}
+            for name, stage in pipeline.stages.items()
+            if (locked := lock.get(name)) is not None
+        }
+        if lockfile.disowned(lock, own) is lock:
+            return
+        with self.project.lock():
+            settled = lockfile.disowned(self.lock(), own)
+            self._write(settled)
+        self.seer.track(lockfile.outs_as_pointers(settled))
+
     def can_restore(self, locked: LockedStage) -> bool:
         """Whether the cache has all that a stage made then."""
         looker = self.seer.looker
@@ -131,13 +149,26 @@ class Recorder:
     def tell_git(self) -> None:
         """Stages the lockfile and what else was written."""
         if self.staged:
-            names = [one for one in self.staged if os.path.lexists(self.project.absolute(one))]
+            there = [*self.staged, *self._kept_by_git()]
+            names = [one for one in there if os.path.lexists(self.project.absolute(one))]
             first = [one for one in names if not one.endswith(".gitignore")]
             self.project.repo.stage([self.project.to_git(one) for one in first])
             for one in [one for one in names if one.endswith(".gitignore")]:
                 with suppress(PathError):  # in a folder that git ignores as a whole it says nothing
                     self.project.repo.stage([self.project.to_git(one)])
             self.staged.clear()
+            self.of_git.clear()
+
+    def _kept_by_git(self) -> list[str]:
+        """Outputs for git, without those that it ignores: the user wants nobody to keep them."""
+        repo, project = self.project.repo, self.project
+        names = {
+            project.to_git(path) + "/" * os.path.isdir(project.absolute(path)): path
+            for path in self.of_git
+        }
+        ignored = repo.ignored(names)
+        ignored -= {name for name in ignored if repo.tracked([name.rstrip("/")])}
+        return [path for name, path in names.items() if name not in ignored]
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -151,15 +182,20 @@ class Recorder:
         """Base, `.gitignore`, then the lockfile."""
         outs = [one for locked in stages.values() for one in locked.outs]
         cached = pointers_of(one for one in outs if one.cached)
+        of_git = [one.path for one in outs if not one.cached]
         base = self.project.base()
-        updated = base.updated(cached)
+        updated = base.updated({**cached, **dict.fromkeys(of_git)})
         if updated != base:
             self.project.save_base(updated)
         for folder, names in _by_folder(cached).items():
             ignore(self.project.absolute(folder), names)
-            self.staged[f"{folder}/.gitignore" if folder else ".gitignore"] = None
-        self.staged.update((one.path, None) for one in outs if not one.cached)
-        self._write({**self.lock(), **stages})
+            self.staged[_ignore_file(folder)] = None
+        for folder, names in _by_folder(of_git).items():  # dvlite may have kept it before
+            if unignore(self.project.absolute(folder), names) is not None:
+                self.staged[_ignore_file(folder)] = None
+        self.of_git.update(dict.fromkeys(of_git))
+        own = {name: {one.path for one in locked.outs} for name, locked in stages.items()}
+        self._write(lockfile.disowned({**self.lock(), **stages}, own))
         self.seer.track(cached)
         self.seer.forget(one.path for one in outs)
 
@@ -300,6 +336,10 @@ def _by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
         folder, _, name = path.rpartition("/")
         found.setdefault(folder, []).append(name)
     return found
+
+
+def _ignore_file(folder: str) -> str:
+    return f"{folder}/.gitignore" if folder else ".gitignore"
 
 
 def _path(item: LockedFile) -> str:

@@ -102,6 +102,7 @@ class _Run:
         self.listener.expects(len(names))
         if not self.request.dry_run:
             self._stop_leftovers()
+            self.recorder.settle(self.pipeline)
         try:
             while True:
                 self._begin_all()

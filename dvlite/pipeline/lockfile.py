@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, cast
 
@@ -93,6 +93,35 @@ Lock = Mapping[str, LockedStage]
 def outs_as_pointers(lock: Lock) -> dict[str, Pointer]:
     """Path -> pointer of every output that dvlite keeps."""
     return {out.path: out.pointer for stage in lock.values() for out in stage.outs if out.cached}
+
+
+def disowned(lock: Lock, own: Mapping[str, Collection[str]]) -> Lock:
+    """The lock without what others than its stage say of an output. `own`: stage -> the outputs
+    that it makes now; from other entries these go, what is in one, and what holds one; an entry
+    that had nothing else goes too (the stage was renamed). The same lock where nothing goes."""
+    claimed = {path for paths in own.values() for path in paths}
+    around = claimed.union(*map(_above, claimed))
+    changed: dict[str, LockedStage | None] = {}
+    for name, stage in lock.items():
+        mine = own.get(name, ())
+        outs = tuple(
+            one
+            for one in stage.outs
+            if one.path in mine
+            or not (one.path in around or any(above in claimed for above in _above(one.path)))
+        )
+        if len(outs) < len(stage.outs):
+            changed[name] = replace(stage, outs=outs) if outs else None
+    if not changed:
+        return lock
+    both = {**lock, **changed}
+    return {name: stage for name, stage in both.items() if stage is not None}
+
+
+def _above(path: str) -> list[str]:
+    """The folders that a path is in."""
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 # -- writing ---------------------------------------------------------------------------------------
