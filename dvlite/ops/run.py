@@ -17,7 +17,7 @@ from dvlite.errors import DvliteError, MissingError, PathError, RemoteError, Usa
 from dvlite.ops.atrevision import environment_of
 from dvlite.ops.fetch import FetchRequest, fetch_named
 from dvlite.ops.pipelines import load_pipeline
-from dvlite.ops.recorder import Recorder
+from dvlite.ops.recorder import Recorded, Recorder
 from dvlite.ops.roots import Named
 from dvlite.ops.runcache import RunCache
 from dvlite.ops.runchoice import chosen, refuse_absent, refuse_tracked
@@ -46,6 +46,7 @@ from dvlite.project import Project
 _BAD = frozenset(("failed", "blocked", "declined"))
 # How often a stage that another dvlite runs is looked at again.
 _AGAIN_S = 0.2
+_KEPT = "what it made is still there; when that is mended: dvlite run --accept"
 
 
 def run(
@@ -93,6 +94,7 @@ class _Run:
         self.logs: StageLogs | None = None
         self.told: set[str] = set()
         self.waited: set[str] = set()
+        self.again: set[str] = set()
         self.stopped: set[str] = set()
         self.stopping = False
 
@@ -218,11 +220,20 @@ class _Run:
         if lock.stopped:
             self.stopped.add(stage.name)
         try:
-            self._make_locked(stage, inputs, reasons, lock)
+            now = self._inputs_now(stage)
+            if now != inputs and stage.name not in self.again:
+                self.again.add(stage.name)  # the reasons are others; once, for it may go on so
+                return False
+            self._make_locked(stage, now, reasons, lock)
         finally:
             if stage.name not in self.running:
                 lock.release()
         return True
+
+    def _inputs_now(self, stage: Stage) -> LockedStage:
+        """What a stage reads at this moment: what this run saw of it may be hours old."""
+        self._forget_all(stage)
+        return self.examiner.inputs(stage)
 
     def _wait_for(self, stage: Stage, busy: str) -> bool:
         """Puts a stage off, because another dvlite is at one."""
@@ -321,22 +332,41 @@ class _Run:
     def _finish(self, done: Sequence[tuple[Running, Ended]]) -> None:
         """Takes up what stages made, or takes it away where they failed."""
         for one, _ in done:
-            self._forget(one.stage)
-        well = [(one.stage, one.inputs) for one, ended in done if ended.code == 0]
-        found = self.recorder.record(well) if well else []
+            self._forget_all(one.stage)
+        well = [(one.stage, self._read_by(one)) for one, ended in done if ended.code == 0]
+        found = self._record(well)
         recorded = {stage.name: new for (stage, _), new in zip(well, found, strict=True)}
         for one, ended in done:
             new = recorded.get(one.stage.name)
             error = new if isinstance(new, DvliteError) else None
-            if isinstance(new, LockedStage):
-                self.runs.save(one.stage, new)
-            else:
+            if error is not None:
+                error.hint = error.hint or _KEPT
+            elif not isinstance(new, LockedStage):
                 self._clear(one.stage)
+            elif not one.changed(new):
+                self.runs.save(one.stage, new)
             del self.running[one.stage.name]
             one.lock.finish()
             one.lock.release()
             result = one.result(ended, error)
             (self._fail if result.what == "failed" else self._end)(result)
+
+    def _record(self, well: Sequence[tuple[Stage, LockedStage]]) -> Sequence[Recorded]:
+        """What ended well, taken up; that this fails is no reason to stop what runs beside it."""
+        try:
+            return self.recorder.record(well) if well else []
+        except DvliteError as error:
+            return [error] * len(well)
+
+    def _read_by(self, one: Running) -> LockedStage:
+        """What a stage has read for sure: of what changed while it ran, nobody knows which of both.
+        What is not recorded makes it run again, and is no record of a run."""
+        known = self.examiner.unchanged(one.stage, one.inputs)
+        changed = one.changed(known)
+        if changed:
+            text = f"{', '.join(changed)} changed while it ran: it is to run again"
+            self.listener.warns(one.stage.name, text)
+        return known
 
     def _clear(self, stage: Stage) -> None:
         """Removes what a failed stage left, unless it is to be kept."""

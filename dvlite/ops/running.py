@@ -29,6 +29,16 @@ class Running:
     process: StageProcess
     discarded: tuple[Discarded, ...] = ()
 
+    def changed(self, known: LockedStage) -> list[str]:
+        """The names of inputs that `known`, what it has read for sure, lacks."""
+        deps = {(dep.path, dep.revision) for dep in known.deps}
+        params = {(param.file, param.key) for param in known.params}
+        names = {dep.path for dep in self.inputs.deps if (dep.path, dep.revision) not in deps}
+        for param in self.inputs.params:
+            if (param.file, param.key) not in params:
+                names.add(f"{param.file}:{param.key}" if param.key else param.file)
+        return sorted(names)
+
     def result(self, ended: Ended, error: DvliteError | None) -> StageResult:
         """What became of it; `error`: why what it made could not be taken up."""
         return StageResult(

@@ -17,7 +17,7 @@ from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.tree import Entry, Kind, store_folder
-from dvlite.storage.treewalk import find
+from dvlite.storage.treewalk import MAX_DEPTH, find
 from dvlite.workspace.fileindex import NAME as INDEX
 from dvlite.workspace.fileindex import FileIndex, FileStat, file_stat, load
 from dvlite.workspace.ignorefile import NAME as IGNORE_FILE
@@ -83,10 +83,13 @@ class Seer:
     def forget(self, paths: Iterable[str]) -> None:
         """Looks again at these paths, and at what is in them or around them."""
         for path in paths:
-            self._inside.pop(path, None)
             parts, below = path.split("/"), path + "/"
             for count in range(1, len(parts) + 1):
-                self._seen.pop("/".join(parts[:count]), None)
+                around = "/".join(parts[:count])
+                self._seen.pop(around, None)
+                self._inside.pop(around, None)
+            for one in [one for one in self._inside if one.startswith(below)]:
+                del self._inside[one]
             if path in self._folders:  # of 100,000 paths that were seen, few are in an output
                 for one in [one for one in self._seen if one.startswith(below)]:
                     del self._seen[one]
@@ -178,7 +181,10 @@ class Seer:
         return None if entry is None else _of_entry(entry, True)
 
     def _folder(self, path: str, rules: Ignore, depth: int) -> Seen:
-        """A folder that is not tracked as a whole: a tree of what is in it."""
+        """A folder that is not tracked as a whole: a tree of what is in it. Of a link to a folder
+        it counts where it leads; what is there counts where it lies."""
+        if depth > MAX_DEPTH:
+            raise PathError(f"{path} is nested too deeply")
         rules = rules.entering(self._absolute(path), path)
         entries = []
         for name in sorted(os.listdir(self._absolute(path)), key=os.fsencode):
@@ -186,9 +192,11 @@ class Seer:
             if name in _PASSED_OVER or name.endswith(SUFFIX):
                 continue
             is_folder = os.path.isdir(self._absolute(below))
-            if rules.matches(below, is_folder) or (
-                is_folder and os.path.islink(self._absolute(below))
-            ):
+            if rules.matches(below, is_folder):
+                continue
+            if is_folder and os.path.islink(self._absolute(below)):
+                text = os.fsencode(os.readlink(self._absolute(below)))
+                entries.append(Entry(os.fsencode(name), Kind.LINK, hash_bytes(text), len(text)))
                 continue
             seen = (
                 self._folder(below, rules, depth + 1)

@@ -5,8 +5,10 @@ Owns the reasons to run one. Nothing is changed here, and nothing that has not c
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -40,7 +42,8 @@ class Examiner:
 
     def __init__(self, project: Project, seer: Seer) -> None:
         self.project, self.seer = project, seer
-        self._params: dict[str, Any] = {}
+        self._params: dict[str, tuple[bytes, Any]] = {}
+        self._before: dict[str, tuple[bytes, Any]] = {}
 
     def inputs(self, stage: Stage) -> LockedStage:
         """What a stage reads now, as the lockfile would have it, without outputs.
@@ -87,10 +90,35 @@ class Examiner:
         )
         return self.reasons(known, self.inputs(known), before)
 
+    def unchanged(self, stage: Stage, inputs: LockedStage) -> LockedStage:
+        """Those inputs that are now as they were when a stage began."""
+        deps = []
+        for dep in stage.deps:
+            with suppress(DvliteError, OSError):
+                deps.append(self._dep(stage, dep))
+        params = []
+        for param in stage.params:
+            for key in param.keys or ("",):
+                one = replace(param, keys=(key,) if key else ())
+                with suppress(DvliteError, OSError):
+                    params += self._locked_params(replace(stage, params=(one,)))
+        now = {_key(dep): dep for dep in deps}
+        values = {(one.file, one.key): one.value for one in params}
+        return replace(
+            inputs,
+            deps=tuple(dep for dep in inputs.deps if _is_like(dep, now.get(_key(dep)))),
+            params=tuple(
+                one
+                for one in inputs.params
+                if _is_same(values.get((one.file, one.key), _NONE), one.value)
+            ),
+        )
+
     def forget_params(self, paths: Iterable[str]) -> None:
-        """Reads these files again: a stage may make the parameters of the next."""
+        """Looks at these files again: a stage may make the parameters of the next."""
         for path in paths:
-            self._params.pop(path, None)
+            if path in self._params:
+                self._before[path] = self._params.pop(path)
 
     # -- what it reads -----------------------------------------------------------------------------
 
@@ -126,8 +154,12 @@ class Examiner:
                     f"the stage {stage.name} reads parameters of {path}, which is not there",
                     f"make it, or correct dvlite.yaml (line {stage.line})",
                 )
-            self._params[path] = read_params(data, path)
-        return self._params[path]
+            before = self._before.pop(path, None)
+            if before is not None and before[0] == data:  # as most are, and reading costs more
+                self._params[path] = before
+            else:
+                self._params[path] = (data, read_params(data, path))
+        return self._params[path][1]
 
     # -- what it made ------------------------------------------------------------------------------
 
@@ -172,6 +204,11 @@ def item_of(path: str, seen: Seen, cached: bool = True, revision: str = "") -> L
     )
 
 
+def _is_like(one: LockedFile, other: LockedFile | None) -> bool:
+    """Whether a dependency is no reason to run again."""
+    return other is not None and (one.kind, one.oid) == (other.kind, other.oid)
+
+
 def _key(item: LockedFile) -> tuple[str, str]:
     return item.path, item.revision
 
@@ -195,24 +232,32 @@ def _changed_deps(inputs: LockedStage, locked: LockedStage) -> Iterator[Reason]:
         known = before.pop(_key(one), None)
         if known is None:
             yield Reason("dependency", one.path, new="added")
-        elif (one.kind, one.oid) != (known.kind, known.oid):
+        elif not _is_like(one, known):
             yield Reason("dependency", one.path, new="changed")
     for path, _ in before:
         yield Reason("dependency", path, new="not of the stage any more")
 
 
 def _changed_params(inputs: LockedStage, locked: LockedStage) -> Iterator[Reason]:
-    if inputs.params == locked.params:
-        return
     before = {(one.file, one.key): one.value for one in locked.params}
     now = {(one.file, one.key): one.value for one in inputs.params}
     for file, key in sorted({*before, *now}):
-        if before.get((file, key), _NONE) != now.get((file, key), _NONE):
+        if not _is_same(before.get((file, key), _NONE), now.get((file, key), _NONE)):
             old, new = before.get((file, key)), now.get((file, key))
             yield Reason("parameter", f"{file}:{key}", old, new)
 
 
 _NONE = object()
+
+
+def _is_same(old: Any, new: Any) -> bool:
+    """Whether two values are written alike, as the key of a run has it. Python takes 1, 1.0 and
+    True for the same, which a command need not, and one NaN for another."""
+    if type(old) is type(new) and isinstance(old, str | int | None):
+        return bool(old == new)
+    if old is _NONE or new is _NONE:
+        return old is new
+    return json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True)
 
 
 def _is_of(path: str, others: Collection[str]) -> bool:
