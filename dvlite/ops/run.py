@@ -272,6 +272,9 @@ class _Run:
         """Brings back what the stage made when it read the same before."""
         if self.request.force or stage.always_changed or not self.request.run_cache:
             return False
+        persistent = [self.project.absolute(out.path) for out in stage.outs if out.persist]
+        if any(map(os.path.lexists, persistent)):
+            return False  # it goes on with them: what it reads does not tell what comes of it
         known = self.runs.find(stage, inputs)
         if known is None or not (self.recorder.can_restore(known) or self._fetch(stage, known)):
             return False
