@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dvlite.errors import MissingError
+from dvlite.errors import MissingError, PathError
 from dvlite.pipeline.dag import Dag, draw_dag
 from dvlite.pipeline.graph import Graph, select
 from dvlite.pipeline.params import MAX_BYTES
@@ -71,9 +71,15 @@ def dag(project: Project, request: DagRequest) -> Dag:
 
 
 def read_file(project: Project, path: str) -> bytes | None:
-    """A file of the workspace, no more of it than anybody may read; None: there is none."""
+    """A file of the workspace, no more of it than anybody may read; None: there is none.
+
+    Raises:
+        PathError: it cannot be read.
+    """
     try:
         with open(project.absolute(path), "rb") as stream:
             return stream.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
+    except OSError as error:
+        raise PathError(f"{path} cannot be read: {error.strerror}") from error

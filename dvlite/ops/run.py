@@ -406,7 +406,8 @@ class _Run:
         """After Ctrl-C: nothing runs on, and what is unfinished goes."""
         stop([one.process for one in self.running.values()])
         for one in self.running.values():
-            self._clear(one.stage)
+            if not one.process.ended_well:  # else only recording it is left: dvlite run --accept
+                self._clear(one.stage)
             one.lock.finish()
             one.lock.release()
         self.running.clear()

@@ -121,7 +121,11 @@ def make_folders(project: Project, stage: Stage) -> None:
     """Commands expect the folders that they write into."""
     for out in stage.outs:
         refuse_behind_link(project, out.path)
-        os.makedirs(os.path.dirname(project.absolute(out.path)), exist_ok=True)
+        folder = os.path.dirname(out.path)
+        try:
+            os.makedirs(project.absolute(folder), exist_ok=True)
+        except OSError as error:
+            raise PathError(f"the folder {folder} cannot be made: {error.strerror}") from error
 
 
 def _is_edited(project: Project, out: Out, known: Pointer | None) -> bool:

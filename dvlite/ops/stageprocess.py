@@ -60,6 +60,7 @@ class StageProcess:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _running: subprocess.Popen[bytes] | None = None
     _stopped: bool = False
+    _ended_well: bool = False
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -82,10 +83,16 @@ class StageProcess:
             return not self._thread.is_alive()
         return True
 
+    @property
+    def ended_well(self) -> bool:
+        """Whether all commands have ended, and without an error."""
+        return self._ended_well
+
     def _run(self) -> None:
-        ended = Ended(-1)
+        ended, command = Ended(-1), ""
         try:
-            with open(self.work.log, "wb", buffering=0) as log:
+            with open(self.work.log, "wb", buffering=0) as file:
+                log = _Log(file)
                 for command in self.work.commands:
                     code = self._run_one(command, log.write)
                     lines = tuple(line.decode("utf-8", "replace") for line in self._lines if line)
@@ -93,11 +100,19 @@ class StageProcess:
                     if code:
                         break
         except OSError as error:
-            ended = Ended(127, "", (f"{error.strerror}: {error.filename}",))
+            ended = self._unstarted(command, f"{error.strerror}: {error.filename}")
+        except ValueError as error:  # text that no system call takes
+            ended = self._unstarted(command, str(error))
         finally:
+            self._ended_well = ended.code == 0
             self.ended(self.work.name, ended)
 
-    def _run_one(self, command: str, log: Callable[[bytes], int | None]) -> int:
+    def _unstarted(self, command: str, why: str) -> Ended:
+        with suppress(OSError):
+            self.heard(self.work.name, os.fsencode(f"dvlite: {why}\n"))
+        return Ended(127, command, (why,))
+
+    def _run_one(self, command: str, log: Callable[[bytes], None]) -> int:
         with self._lock:
             if self._stopped:
                 return -signal.SIGTERM
@@ -123,7 +138,7 @@ class StageProcess:
             self._running = None
         return code
 
-    def _listen(self, stream: IO[bytes], log: Callable[[bytes], int | None]) -> None:
+    def _listen(self, stream: IO[bytes], log: Callable[[bytes], None]) -> None:
         with suppress(OSError, ValueError), stream:
             while data := os.read(stream.fileno(), _READ_BYTES):
                 log(data)
@@ -134,6 +149,21 @@ class StageProcess:
         first, *more = data.split(b"\n")
         self._lines[-1] = (self._lines[-1] + first)[-4096:].rpartition(b"\r")[2]
         self._lines.extend(line[-4096:] for line in more)
+
+
+@dataclass(slots=True)
+class _Log:
+    """The log of a stage, which on a full disk ends early: a command must not fail for that."""
+
+    file: IO[bytes]
+    _is_full: bool = False
+
+    def write(self, data: bytes) -> None:
+        try:
+            if not self._is_full:
+                self.file.write(data)
+        except OSError:
+            self._is_full = True
 
 
 def stop(processes: list[StageProcess], seconds: float = STOP_S) -> None:

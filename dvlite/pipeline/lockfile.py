@@ -178,7 +178,12 @@ def _file_item(file: LockedFile) -> dict[str, Any]:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can hold and UTF-8 cannot
+        return json.dumps(value)
+    return text
 
 
 # -- reading ---------------------------------------------------------------------------------------

@@ -150,6 +150,8 @@ class _Loader:
         commands = tuple(scope.command(item) for item in self._list(keys["cmd"]))
         if not commands or not all(command.strip() for command in commands):
             raise scope.error(keys["cmd"], f"the cmd of {name} is empty")
+        if any("\0" in command for command in commands):
+            raise scope.error(keys["cmd"], "a NUL cannot stand in a command")
         outs = [
             out
             for key, kind in (("outs", OutKind.DATA), ("metrics", OutKind.METRIC))

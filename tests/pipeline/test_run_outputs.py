@@ -110,3 +110,79 @@ def test_an_output_that_git_ignores_and_dvlite_does_not_keep_is_nobodys(
     repository.dvlite("run")
     assert {"n", "dvlite.lock"} <= set(repository.git("diff", "--cached", "--name-only").split())
     assert results(repository) == {"a": "unchanged"}
+
+
+# -- nothing is lost -------------------------------------------------------------------------------
+
+
+def test_what_ended_well_but_cannot_be_recorded_stays(repository: Repository) -> None:
+    pipeline(repository, ONE % ("a", "long", "o, typo"))
+    failed = repository.dvlite("run", code=14)
+    assert "made no typo" in failed.err
+    assert repository.read("o") == b"long\n"
+    pipeline(repository, ONE % ("a", "long", "o, p"))
+    repository.dvlite("run", "--accept")
+    assert results(repository) == {"a": "unchanged"}
+
+
+def test_what_ended_well_stays_when_recording_it_is_interrupted(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    pipeline(repository, ONE % ("a", "long", "o"))
+    monkeypatch.setattr(Recorder, "record", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(Project.open(str(repository.path)), RunRequest(environment=dict(os.environ)))
+    assert repository.read("o") == b"long\n"
+
+
+def test_an_output_that_persists_is_gone_on_with_and_not_replaced(repository: Repository) -> None:
+    text = "stages: {a: {cmd: 'echo ${lr} >> log', outs: [log: {persist: true}]}}"
+    pipeline(repository, text)
+    for lr in (b"1", b"2", b"1"):
+        repository.write({"params.yaml": b"lr: " + lr})
+        assert results(repository) == {"a": "ran"}
+    assert repository.read("log") == b"1\n2\n1\n"
+    (repository.path / "log").unlink()
+    assert results(repository) == {"a": "restored"}
+
+
+# -- commands --------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_ends_the_log_and_not_the_command(tmp_path: Path) -> None:
+    ended: list[Ended] = []
+    heard: list[bytes] = []
+    with open(tmp_path / "lock", "wb") as lock:
+        environment = {"PATH": os.environ["PATH"]}
+        command = "echo said; echo made > out"
+        work = Work("a", (command,), str(tmp_path), environment, "/dev/full", lock.fileno())
+        process = StageProcess(
+            work, lambda _, data: heard.append(data), lambda _, e: ended.append(e)
+        )
+        process.start()
+        assert process.wait(60)
+    assert ended[0].code == 0 and b"".join(heard) == b"said\n"
+    assert (tmp_path / "out").read_text() == "made\n"
+
+
+def test_text_that_no_system_call_takes_is_an_error(repository: Repository) -> None:
+    pipeline(repository, 'stages:\n  a:\n    cmd: "echo \\0 x"\n')
+    assert "a NUL cannot stand in a command" in repository.dvlite("run", code=13).err
+    repository.write({"p.json": b'{"x": "\\ud800"}'})
+    pipeline(repository, "vars: [p.json]\nstages: {a: {cmd: 'echo ${x}'}}")
+    assert "surrogates not allowed" in repository.dvlite("run", code=14).out
+    pipeline(repository, "stages: {a: {cmd: echo, params: [p.json: [x]]}}")
+    repository.dvlite("run")
+    assert results(repository) == {"a": "unchanged"}
+
+
+def test_a_file_in_the_way_of_one_stage_does_not_stop_the_others(repository: Repository) -> None:
+    repository.write({"f": b"mine"})
+    text = "stages: {a: {cmd: echo 1 > f/o, outs: [f/o]}, b: {cmd: echo 1 > p, outs: [p]}}"
+    pipeline(repository, text)
+    said = repository.dvlite("run", "-k", code=4)
+    assert "the folder f cannot be made" in said.err
+    assert repository.read("p") == b"1\n" and repository.read("f") == b"mine"
