@@ -88,7 +88,7 @@ class _Loader:
         """`values` with what `vars` adds: mappings, files, some keys of a file (`f.yaml:a,b`)."""
         for item in self._list(node, mappings=True):
             if isinstance(item.value, dict):
-                added: Mapping[str, Any] = Scope(values).value(item)
+                added: Mapping[str, Any] = scope.instead(values).value(item)
             else:
                 file, _, keys = scope.text(item).partition(":")
                 path = self._path(scope, item, file, wdir)
@@ -144,7 +144,7 @@ class _Loader:
         keys = self._mapping(node, STAGE_KEYS)
         wdir = self._wdir(scope, keys.get("wdir"))
         if "vars" in keys:
-            scope = Scope(self._vars(scope, keys["vars"], dict(scope.values), wdir), scope.name)
+            scope = scope.instead(self._vars(scope, keys["vars"], dict(scope.values), wdir))
         if "cmd" not in keys:
             raise scope.error(node, f"the stage {name} has no cmd")
         commands = tuple(scope.command(item) for item in self._list(keys["cmd"]))

@@ -21,6 +21,8 @@ _WHOLE = re.compile(r"\$\{([^{}]*)\}\Z")
 _KEY = re.compile(r"[^\s\[\].]+(\.[^\s\[\].]+|\[-?[0-9]+\])*\Z")
 # what a template may grow a file to
 _MAX_TEXT = 1 << 20
+# what all templates of a file may: 100,000 stages with ten texts each have less
+_MAX_TEXTS = 256 << 20
 
 
 class Scope:
@@ -28,10 +30,17 @@ class Scope:
 
     def __init__(self, values: Mapping[str, Any], name: str = "dvlite.yaml") -> None:
         self.values, self.name = values, name
+        self._filled = [0]  # characters, of all scopes of a file together
 
     def having(self, **values: Any) -> Scope:
         """The same with more names."""
-        return Scope({**self.values, **values}, self.name)
+        return self.instead({**self.values, **values})
+
+    def instead(self, values: Mapping[str, Any]) -> Scope:
+        """The same with other names."""
+        scope = Scope(values, self.name)
+        scope._filled = self._filled
+        return scope
 
     def error(self, node: Node, why: str, hint: str | None = None) -> PipelineError:
         """An error at a node."""
@@ -57,6 +66,9 @@ class Scope:
         filled = _TEMPLATE.sub(fill, node.value)
         if len(filled) > _MAX_TEXT:
             raise self.error(node, f"this becomes longer than {_MAX_TEXT >> 20} MiB")
+        self._filled[0] += len(filled)
+        if self._filled[0] > _MAX_TEXTS:
+            raise self.error(node, f"the templates become more than {_MAX_TEXTS >> 20} MiB of text")
         return filled
 
     def command(self, node: Node) -> str:

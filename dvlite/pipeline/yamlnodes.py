@@ -21,6 +21,8 @@ from dvlite.errors import PipelineError
 # 1,000 stages with 100 dependencies each have 4 MB and 110,000 values.
 MAX_BYTES = 16 << 20
 _MAX_VALUES = 2_000_000
+# Long text counts as several values, so that one of 4 MB cannot be used 400,000 times.
+_VALUE_CHARS = 64
 _MAX_DEPTH = 64
 _MAX_DIGITS = 400
 _Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -128,15 +130,18 @@ class _Parser:
             return node
         if getattr(event, "tag", None) not in (None, "!", _STR):
             raise self._error(event, f"the tag {event.tag!r} is not understood")
-        self._tally(event, 1)
         mark = event.start_mark
         node = Node("", mark.line + 1, mark.column + 1)
         if isinstance(event, yaml.ScalarEvent):
             node.value = str(event.value)
+            node.count += len(node.value) // _VALUE_CHARS
             node.plain = bool(event.implicit[0])
+            self._tally(event, node.count)
         elif isinstance(event, yaml.SequenceStartEvent):
+            self._tally(event, 1)
             self._sequence(node, events, depth)
         else:
+            self._tally(event, 1)
             self._mapping(node, events, depth)
         if event.anchor is not None:
             self.anchors[event.anchor] = node
@@ -157,7 +162,7 @@ class _Parser:
             if not isinstance(inner, yaml.ScalarEvent):
                 raise self._error(inner, "a key has to be text")
             key, value = str(inner.value), self._node(next(events), events, depth + 1)
-            node.count += value.count + 1
+            node.count += value.count + 1 + len(key) // _VALUE_CHARS
             if key == "<<" and inner.implicit[0]:
                 merged.append((inner, value))
                 continue

@@ -109,6 +109,30 @@ def test_bombs_are_refused() -> None:
     assert "more than can be compared" in found.text
 
 
+def test_what_its_reader_cannot_read_is_told_apart() -> None:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, a=np.arange(1000))
+    whole = stream.getvalue()
+    damaged = bytearray(whole)
+    damaged[60:200] = bytes(one ^ 0x55 for one in damaged[60:200])
+    locked = bytearray(whole)
+    locked[whole.find(b"PK\x01\x02") + 8] |= 1
+    locked[whole.find(b"PK\x03\x04") + 6] |= 1
+    head = (
+        b"{'descr': '<i8', 'fortran_order': False, 'shape': (9999999999999,), }".ljust(117) + b"\n"
+    )
+    huge = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head
+    no_names = (3).to_bytes(8, "little") + b"[1]"
+    for old, new, name in (
+        (whole, bytes(damaged), "w.npz"),
+        (whole, bytes(locked), "w.npz"),
+        (npy(np.zeros(1)), huge, "w.npy"),
+        (safetensors(), no_names, "w.safetensors"),
+    ):
+        assert "cannot be compared" in difference(old, new, name).text
+        assert "cannot be compared" in difference(new, old, name).text
+
+
 @given(
     st.sampled_from(
         ["m.json", "m.yaml", "t.csv", "t.tsv", "t.jsonl", "w.npy", "w.npz", "m.safetensors", "x"]

@@ -259,6 +259,15 @@ def test_aliases_count_as_often_as_they_are_used() -> None:
     assert "aliases counted" in refused("\n".join(lines))
 
 
+def test_long_text_cannot_be_used_without_a_bound() -> None:
+    aliases = ",".join(["*a"] * 1000)
+    assert "aliases counted" in refused(f"meta: [&a {'x' * (1 << 20)}, {aliases}]")
+    cells = "stages:\n  a:\n    matrix: {n: '${n}'}\n    cmd: echo ${big} ${item.n}\n"
+    numbers = ",".join(map(str, range(600)))
+    params = f"n: [{numbers}]\nbig: {'x' * (1 << 19)}\n"
+    assert "more than 256 MiB of text" in refused(cells, params_yaml=params)
+
+
 def test_only_text_and_numbers_fit_into_text() -> None:
     text = ONE + "    deps: ['${a}']"
     assert "${a} is a mapping" in refused(text, params_yaml="a: {b: 1}")
