@@ -66,6 +66,8 @@ def run_again(
     output = StageOutput(stream, jobs > 1, common.quiet, None if common.quiet else line)
     leave_within(_LEAVE_S)
     signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # with nohup it is ignored
+        signal.signal(signal.SIGHUP, _stop)  # else commands outlive the terminal, for nobody
     request = RerunRequest(stages, jobs, dict(os.environ))
     with drawing(output):
         found = rerun(project, result, request, _listener(output, line, quiet), line.tell)

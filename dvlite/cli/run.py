@@ -98,6 +98,8 @@ def command(common: Common, stages: tuple[str, ...], as_json: bool, **options: A
     )
     leave_within(_LEAVE_S)
     signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # with nohup it is ignored
+        signal.signal(signal.SIGHUP, _stop)  # else commands outlive the terminal, for nobody
     talk = _Talk(common, request, interactive, as_json)
     with drawing(talk.output):
         results = run(project, request, talk.listener(), talk.line.tell)

@@ -36,6 +36,7 @@ from dvlite.ops.stageoutputs import (
 )
 from dvlite.ops.stageprocess import Ended, StageProcess, Work, stop
 from dvlite.ops.stagestate import Examiner, Reason
+from dvlite.ops.stepping import refuse_behind_link
 from dvlite.ops.turns import Turns
 from dvlite.pipeline.graph import Graph
 from dvlite.pipeline.lockfile import LockedStage
@@ -378,6 +379,7 @@ class _Run:
         for out in stage.outs:
             if not out.persist:
                 with suppress(PathError):
+                    refuse_behind_link(self.project, out.path)  # the command may have made one
                     remove(self.project, out.path)
         self._forget(stage)
 

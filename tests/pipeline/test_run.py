@@ -379,7 +379,7 @@ def test_killed_the_next_run_goes_on(repository: Repository) -> None:
     assert ran(repository) == ["quick", "slow", "slow"] and repository.read("s") == b"all\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopped_its_commands_stop_and_finished_stages_are_recorded(
     repository: Repository, number: int
 ) -> None:

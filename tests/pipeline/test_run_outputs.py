@@ -149,6 +149,25 @@ def test_an_output_that_persists_is_gone_on_with_and_not_replaced(repository: Re
     assert results(repository) == {"a": "restored"}
 
 
+def test_what_a_failed_command_left_is_not_removed_behind_a_link(
+    repository: Repository, tmp_path: Path
+) -> None:
+    (tmp_path / "m").write_text("precious")
+    command = f"rmdir d; ln -s {tmp_path} d; exit 3"
+    pipeline(repository, f"stages: {{a: {{cmd: '{command}', outs: [d/m]}}}}")
+    repository.dvlite("run", code=14)
+    assert (tmp_path / "m").read_text() == "precious"
+
+
+def test_what_git_keeps_can_be_run_again_when_it_comes_back(repository: Repository) -> None:
+    text = "stages: {a: {cmd: 'echo %d > o; chmod +x o', outs: [o: {cache: false}]}}"
+    for number in (1, 2, 1):
+        pipeline(repository, text % number)
+        found = results(repository)
+    assert found == {"a": "restored"}
+    assert repository.read("o") == b"1\n" and os.access(repository.path / "o", os.X_OK)
+
+
 # -- commands --------------------------------------------------------------------------------------
 
 
