@@ -136,7 +136,10 @@ def table(rows: Iterable[Sequence[str]], *, right: Sequence[int] = (), indent: s
 def _escaped(char: str) -> str:
     if char in _ESCAPES:
         return _ESCAPES[char]
-    return "".join(f"\\{byte:03o}" for byte in os.fsencode(char))
+    try:
+        return "".join(f"\\{byte:03o}" for byte in os.fsencode(char))
+    except UnicodeEncodeError:  # half a surrogate pair: no path, but JSON can have such a key
+        return "?"
 
 
 def _safe(text: str) -> str:

@@ -150,7 +150,7 @@ class Recorder:
         """Stages the lockfile and what else was written."""
         if self.staged:
             there = [*self.staged, *self._kept_by_git()]
-            names = [one for one in there if os.path.lexists(self.project.absolute(one))]
+            names = [one for one in there if self._is_there(one)]
             first = [one for one in names if not one.endswith(".gitignore")]
             self.project.repo.stage([self.project.to_git(one) for one in first])
             for one in [one for one in names if one.endswith(".gitignore")]:
@@ -158,6 +158,11 @@ class Recorder:
                     self.project.repo.stage([self.project.to_git(one)])
             self.staged.clear()
             self.of_git.clear()
+
+    def _is_there(self, path: str) -> bool:
+        """Whether git can be told of a path: it is there, or was."""
+        there = os.path.lexists(self.project.absolute(path))
+        return there or bool(self.project.repo.tracked([self.project.to_git(path)]))
 
     def _kept_by_git(self) -> list[str]:
         """Outputs for git, without those that it ignores: the user wants nobody to keep them."""
@@ -191,8 +196,9 @@ class Recorder:
             ignore(self.project.absolute(folder), names)
             self.staged[_ignore_file(folder)] = None
         for folder, names in _by_folder(of_git).items():  # dvlite may have kept it before
-            if unignore(self.project.absolute(folder), names) is not None:
-                self.staged[_ignore_file(folder)] = None
+            with suppress(PathError):  # what cannot be a file of ours does not name it either
+                if unignore(self.project.absolute(folder), names) is not None:
+                    self.staged[_ignore_file(folder)] = None
         self.of_git.update(dict.fromkeys(of_git))
         own = {name: {one.path for one in locked.outs} for name, locked in stages.items()}
         self._write(lockfile.disowned({**self.lock(), **stages}, own))

@@ -96,6 +96,7 @@ def test_an_output_that_git_is_to_keep_from_now_on_is_gits(repository: Repositor
     pipeline(repository, "stages: {a: {cmd: echo 1 > m, outs: [m: {cache: false}]}}")
     repository.dvlite("run")
     assert "m" in repository.git("ls-files").splitlines()
+    assert ".gitignore" not in repository.git("diff", "--name-only")  # its end is staged
     repository.dvlite("checkout")  # it is no data whose pointer is gone
     assert repository.read("m") == b"1\n"
     assert results(repository) == {"a": "unchanged"}

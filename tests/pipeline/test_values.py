@@ -112,3 +112,10 @@ def test_declared_plots_are_drawn(trained: Repository) -> None:
 def test_without_declarations_somebody_says_what_to_do(repository: Repository) -> None:
     assert "declares no plots" in repository.dvlite("plots", "show", code=4).err
     assert "no metrics" in repository.dvlite("metrics", "show").out
+
+
+def test_keys_and_values_that_are_no_utf8_are_shown(repository: Repository) -> None:
+    repository.write({"m.json": b'{"\\ud800a": "\\udfff", "b": 1}'})
+    shown = repository.dvlite("metrics", "show", "m.json").out
+    assert "?a" in shown and '"?"' in shown
+    json.loads(repository.dvlite("metrics", "show", "m.json", "--json").out)
