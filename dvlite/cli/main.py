@@ -12,8 +12,8 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import NoReturn
 
@@ -66,6 +66,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 _INTERRUPTED = "interrupted; nothing is lost, run the command again"
 # From Ctrl-C on: enough to name what has arrived, and to remove what is half done.
 _leave_s = 1.0
+_at_last: Callable[[], object] = int  # nothing
 _STORAGE_ERRORS = {
     errno.ENOSPC: "free some space and run the command again",
     errno.EDQUOT: "your quota is used up; free some space and run the command again",
@@ -210,10 +211,11 @@ def _leaving_soon() -> Iterator[None]:
         os.close(writing)
 
 
-def leave_within(seconds: float) -> None:
-    """Gives a command longer to end after Ctrl-C: it has commands of the user's to stop."""
-    global _leave_s
-    _leave_s = seconds
+def leave_within(seconds: float, at_last: Callable[[], None]) -> None:
+    """Gives a command longer to end after Ctrl-C: it has commands of the user's to stop. `at_last`
+    is called when it is not given that long, by a second Ctrl-C."""
+    global _leave_s, _at_last
+    _leave_s, _at_last = seconds, at_last
 
 
 def _watch(reading: int) -> None:
@@ -228,6 +230,8 @@ def _watch(reading: int) -> None:
             return
     from dvlite.cli.output import stop_showing
 
+    with suppress(OSError):
+        _at_last()
     stop_showing()
     _say(_INTERRUPTED, None, 130)
     os._exit(130)

@@ -58,13 +58,14 @@ def run_again(
     from dvlite.cli.runline import RunLine, drawing, is_able
     from dvlite.cli.stageoutput import StageOutput
     from dvlite.ops.rerun import RerunRequest, rerun
+    from dvlite.ops.stageprocess import kill_all
 
     stages, jobs, as_json = words
     quiet = common.quiet or as_json
     line = RunLine(sys.stderr, is_able(sys.stderr))
     stream = sys.stderr if as_json else sys.stdout
     output = StageOutput(stream, jobs > 1, common.quiet, None if common.quiet else line)
-    leave_within(_LEAVE_S)
+    leave_within(_LEAVE_S, kill_all)
     signal.signal(signal.SIGTERM, _stop)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # with nohup it is ignored
         signal.signal(signal.SIGHUP, _stop)  # else commands outlive the terminal, for nobody

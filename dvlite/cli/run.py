@@ -85,6 +85,7 @@ def command(common: Common, stages: tuple[str, ...], as_json: bool, **options: A
     from dvlite.cli.main import leave_within
     from dvlite.ops.run import run
     from dvlite.ops.runwords import RunRequest
+    from dvlite.ops.stageprocess import kill_all
 
     env, interactive = options.pop("env"), options.pop("interactive")
     run_cache = not options.pop("no_run_cache")
@@ -96,7 +97,7 @@ def command(common: Common, stages: tuple[str, ...], as_json: bool, **options: A
         environment=dict(os.environ),
         **options,
     )
-    leave_within(_LEAVE_S)
+    leave_within(_LEAVE_S, kill_all)
     signal.signal(signal.SIGTERM, _stop)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # with nohup it is ignored
         signal.signal(signal.SIGHUP, _stop)  # else commands outlive the terminal, for nobody

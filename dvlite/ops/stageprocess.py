@@ -23,6 +23,8 @@ _READ_BYTES = 64 << 10
 _LAST_LINES = 20
 # Long enough to write a checkpoint, short enough that nobody thinks Ctrl-C did nothing.
 STOP_S = 10.0
+# The process groups of all commands that this process runs now.
+_groups: set[int] = set()
 
 Heard = Callable[[str, bytes], None]
 
@@ -126,6 +128,7 @@ class StageProcess:
                 start_new_session=True,
                 pass_fds=[self.work.inherited],
             )
+            _groups.add(process.pid)
         assert process.stdout is not None
         log(b"$ " + os.fsencode(command) + b"\n")
         # what a command leaves running in the background keeps the pipe open: its end is not ours
@@ -136,6 +139,7 @@ class StageProcess:
         listener.join(0.5 if code == 0 else 2)
         with self._lock:
             self._running = None
+            _groups.discard(process.pid)
         return code
 
     def _listen(self, stream: IO[bytes], log: Callable[[bytes], None]) -> None:
@@ -167,14 +171,25 @@ class _Log:
 
 
 def stop(processes: list[StageProcess], seconds: float = STOP_S) -> None:
-    """Ends processes: asked first, then killed."""
-    for process in processes:
-        process.signal(signal.SIGTERM)
-    until = time.monotonic() + seconds
-    for process in processes:
-        if not process.wait(max(0.0, until - time.monotonic())):
-            process.signal(signal.SIGKILL)
-            process.wait(seconds)
+    """Ends processes: asked first, then killed; killed at once when this is interrupted too."""
+    try:
+        for process in processes:
+            process.signal(signal.SIGTERM)
+        until = time.monotonic() + seconds
+        for process in processes:
+            if not process.wait(max(0.0, until - time.monotonic())):
+                process.signal(signal.SIGKILL)
+                process.wait(seconds)
+    except BaseException:
+        kill_all()
+        raise
+
+
+def kill_all() -> None:
+    """Ends at once whatever this process runs: for one that leaves without waiting."""
+    for group in tuple(_groups):
+        with suppress(OSError):
+            os.killpg(group, signal.SIGKILL)
 
 
 def _shell() -> str:

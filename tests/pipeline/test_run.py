@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -394,6 +395,21 @@ def test_stopped_its_commands_stop_and_finished_stages_are_recorded(
     )
     repository.write({"go.state": b""})
     assert results(repository) == {"quick": "unchanged", "slow": "ran"}
+
+
+def test_a_second_ctrl_c_ends_commands_that_do_not_stop(repository: Repository) -> None:
+    repository.write({".gitignore": b"*.state\n"})
+    stubborn = "trap 'echo > asked.state' TERM; echo $$ > pid.state; while :; do sleep 0.05; done"
+    pipeline(repository, f"stages:\n  a:\n    cmd: |\n      {stubborn}\n")
+    process = repository.start("run")
+    for name in ("pid.state", "asked.state"):
+        while not (repository.path / name).exists() or not repository.read(name):
+            assert process.poll() is None, process.communicate()
+        process.send_signal(signal.SIGINT)
+    assert finished(process, None).code == 130
+    until = time.monotonic() + TIMEOUT_S
+    while is_alive(int(repository.read("pid.state"))):  # the kernel ends it, but not at once
+        assert time.monotonic() < until
 
 
 def test_two_runs_of_one_workspace_share_the_work(repository: Repository) -> None:
