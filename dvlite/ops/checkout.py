@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 
 from dvlite.errors import ConflictError, CorruptError, DvliteError, MissingError, PathError
 from dvlite.ops.discarded import Discarded, discard
-from dvlite.ops.looking import Here, Looker
+from dvlite.ops.looking import Here, Looker, pointer_of
 from dvlite.ops.remotes import last_contact
 from dvlite.ops.stepping import Rule, Step, Stepper, clear_scratch, missing_files, plan_step
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
+from dvlite.storage.treewalk import find
 from dvlite.workspace.base import Base
 from dvlite.workspace.materialise import check_space
+from dvlite.workspace.plan import Plan
 from dvlite.workspace.pointer import SUFFIX, Pointer, covering, data_path
 from dvlite.workspace.ready import Ready
 
@@ -96,8 +98,13 @@ def checkout_pointers(
         rule = Rule(request.force, request.keep_edits)
         result = CheckoutResult()
         for path, target in targets.items():
+            if target is None and covering(known, path) is not None:
+                # its data is that of the folder around it now
+                result.steps.append(Step(path, "none", Here(path), None))
+                continue
             with _leaving(path, result) if request.leave else nullcontext():
                 plan_path(looker, path, target, base, rule, result)
+        result.steps = [_sparing(step, known) for step in result.steps]
         if request.leave:
             _leave_lost(result)
             _leave_only_copies(looker, base, targets, result)
@@ -204,6 +211,33 @@ def _chosen(
     return below
 
 
+def _sparing(step: Step, pointers: Mapping[str, Pointer]) -> Step:
+    """A step without the removal of what is tracked on its own, inside a folder that no longer
+    is."""
+    if step.target is not None or step.action != "remove":
+        return step
+    front = step.path + "/"
+    inside = {os.fsencode(path[len(front) :]) for path in pointers if path.startswith(front)}
+    if not inside:
+        return step
+    fronts = tuple(path + b"/" for path in inside)
+    remove = [one for one in step.plan.remove if one not in inside and not one.startswith(fronts)]
+    return replace(step, action="remove" if remove else "none", plan=Plan(remove=remove))
+
+
+def _of_folders(looker: Looker, path: str, base: Base) -> Iterator[Pointer]:
+    """What a path was in the folders around it that this workspace was in step with."""
+    parts = path.split("/")
+    for count in range(1, len(parts)):
+        around = base.get("/".join(parts[:count]))
+        if around is not None and around.kind == "tree":
+            inside = os.fsencode("/".join(parts[count:]))
+            with suppress(DvliteError):
+                entry = find(looker.cache.read_tree, around.oid, inside)
+                if entry is not None:
+                    yield pointer_of(entry)
+
+
 def plan_path(
     looker: Looker,
     path: str,
@@ -215,6 +249,7 @@ def plan_path(
     """Plans one path: a step, or a note of what is missing."""
     known = base.get(path)
     ours = [*([known] if known is not None else []), *base.begun.get(path, ())]
+    ours += _of_folders(looker, path, base)
     try:
         result.steps.append(plan_step(looker, looker.look(path), target, ours, rule))
     except MissingError:
