@@ -96,7 +96,7 @@ class Examiner:
         for dep in stage.deps:
             with suppress(DvliteError, OSError):
                 deps.append(self._dep(stage, dep))
-        params = []
+        params: list[LockedParam] = []
         for param in stage.params:
             for key in param.keys or ("",):
                 one = replace(param, keys=(key,) if key else ())
