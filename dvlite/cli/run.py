@@ -288,11 +288,18 @@ def _failure(result: StageResult) -> str:
 
 
 def _to_json(result: StageResult) -> dict[str, Any]:
+    from dvlite.cli.values import plain as json_value  # JSON has no nan
+
     return {
         "stage": result.name,
         "what": result.what,
         "reasons": [
-            {"why": one.why, "name": one.name, "old": one.old, "new": one.new}
+            {
+                "why": one.why,
+                "name": one.name,
+                "old": json_value(one.old),
+                "new": json_value(one.new),
+            }
             for one in result.reasons
         ],
         "seconds": round(result.seconds, 3),

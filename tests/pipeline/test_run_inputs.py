@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -67,6 +68,15 @@ def test_true_is_not_one_and_no_number_is_itself(repository: Repository) -> None
         repository.write({"params.yaml": text})
         assert results(repository) == {"a": "ran"}
         assert results(repository) == {"a": "unchanged"}
+
+
+def test_json_has_no_nan(repository: Repository) -> None:
+    pipeline(repository, "stages: {a: {cmd: cp params.yaml o, params: [p], outs: [o]}}")
+    repository.write({"params.yaml": b"p: 1\n"})
+    repository.dvlite("run")
+    repository.write({"params.yaml": b"p: .nan\n"})
+    [found] = json.loads(repository.dvlite("run", "--dry-run", "--json").out)
+    assert found["reasons"][0]["new"] == "nan"
 
 
 def test_a_link_to_a_folder_that_leads_elsewhere_is_a_change(repository: Repository) -> None:
