@@ -35,7 +35,7 @@ from dvlite.storage.sweep import (
     Single,
     leftovers,
     look_through,
-    remove_files,
+    remove_leftovers,
     sweep,
 )
 from dvlite.storage.tree import Kind
@@ -139,7 +139,7 @@ def execute(project: Project, todo: TrimPlan, progress: Progress = silent) -> tu
             progress("removing", 0, done[0], None, todo.freed + todo.later)
 
         freed, later = sweep(cache, todo.contents, todo.limit_s, told)
-        return freed + remove_files([path for path, _ in todo.leftover]), later
+        return freed + remove_leftovers(cache, [path for path, _ in todo.leftover]), later
 
 
 def trim_if_over(

@@ -35,6 +35,7 @@ from dvlite.storage.sweep import (
     leftovers,
     look_through,
     remove_files,
+    remove_leftovers,
     restrict,
     sweep,
 )
@@ -163,7 +164,9 @@ def execute(
             progress("removing", 0, done[0], None, todo.freed + todo.later)
 
         freed, later = sweep(cache, todo.contents, todo.limit_s, told)
-        freed += remove_files([path for path, _ in todo.leftover])
+        paths, mirrors = [path for path, _ in todo.leftover], _mirrors_in(cache.folder) + os.sep
+        freed += remove_leftovers(cache, paths)
+        freed += remove_files([path for path in paths if path.startswith(mirrors)])
         discarded.expire(project, time.time() - request.grace_days * DAY_S)
         return freed, later
 
@@ -253,7 +256,7 @@ def _old_mirrors(
         for index in indexes
     }
     found = []
-    for folder, _, names in os.walk(os.path.join(project.cache_folder, "remotes")):
+    for folder, _, names in os.walk(_mirrors_in(project.cache_folder)):
         for name in names:
             with suppress(FileNotFoundError):
                 here = os.stat(os.path.join(folder, name))
@@ -261,6 +264,10 @@ def _old_mirrors(
                 if is_old if folder not in listed or name[0] == "." else name not in listed[folder]:
                     found.append((os.path.join(folder, name), here.st_size))
     return found
+
+
+def _mirrors_in(cache_folder: str) -> str:
+    return os.path.join(cache_folder, "remotes")
 
 
 # -- the plan --------------------------------------------------------------------------------------

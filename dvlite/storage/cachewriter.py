@@ -14,7 +14,7 @@ from contextlib import suppress
 from dvlite.atomic import fsync_folder, open_to_publish, publish, temporary_name
 from dvlite.storage.cache import Cache
 from dvlite.storage.codec import FRAME_TARGET, pack_frame, unpack_frame
-from dvlite.storage.consolidate import consolidate_if_many
+from dvlite.storage.consolidate import consolidate_if_many, forget_replaced
 from dvlite.storage.directio import DirectWriter
 from dvlite.storage.pack import DATA, Member, PackWriter
 from dvlite.storage.row import RowKind, sort_rows
@@ -164,6 +164,7 @@ class CacheWriter:
         os.fchmod(self._stream.fileno(), 0o444)
         self._stream.finish(cache.durable)
         self._stream.close()
+        forget_replaced(final[:-5])
         os.replace(self._temporary, final)
         index = encode(b"", sort_rows(self._pack.rows), [bytes.fromhex(pack_id)])
         publish(final[:-5] + ".idx", index, mode=0o444, durable=cache.durable, top=cache.folder)

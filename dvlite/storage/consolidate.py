@@ -73,6 +73,7 @@ def _write_joined(cache: Cache, packs: list[LocalPack]) -> None:
             if cache.durable:
                 os.fsync(stream.fileno())
         final = os.path.join(cache.packs_folder, name)
+        forget_replaced(final)
         os.replace(temporary, final + ".pack")
         index = encode(b"", sort_rows(writer.rows), [bytes.fromhex(name)])
         publish(final + ".idx", index, mode=0o444, durable=cache.durable, top=cache.folder)
@@ -93,13 +94,20 @@ def _member(row: Row) -> Member:
     return Member(row.id, row.kind, row.inner_offset, row.raw_length)
 
 
+def forget_replaced(stem: str) -> None:
+    """Before a pack gets its name (`stem`, without the ending): one of the same bytes, hence the
+    same name, may have been replaced lately, and what says so would have the new one removed."""
+    with suppress(FileNotFoundError):
+        os.unlink(stem + REPLACED)
+
+
 def _remove_old(cache: Cache) -> None:
     limit = time.time() - READERS_S
     for name in os.listdir(cache.packs_folder):
-        path = os.path.join(cache.packs_folder, name)
-        if not name.endswith(REPLACED):
+        stem, _, ending = os.path.join(cache.packs_folder, name).rpartition(REPLACED)
+        if not stem or ending or os.path.exists(stem + ".idx"):  # it was added anew
             continue
         with suppress(FileNotFoundError):
-            if os.stat(path).st_ctime < limit:
-                os.unlink(path[: -len(REPLACED)] + ".pack")
-                os.unlink(path)
+            if max(os.stat(stem + one).st_ctime for one in (REPLACED, ".pack")) < limit:
+                os.unlink(stem + ".pack")
+                os.unlink(stem + REPLACED)

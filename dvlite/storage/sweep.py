@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -257,13 +257,13 @@ def leftovers(cache: Cache, now_s: float | None = None) -> Iterator[tuple[str, i
     for name in sorted(names):
         path = os.path.join(cache.packs_folder, name)
         stem, _, ending = name.partition(".")
-        is_replaced = ending == "idx.old" or (ending == "pack" and stem + REPLACED in names)
-        is_orphan = ending == "pack" and not names & {stem + ".idx", stem + REPLACED}
-        wait_s = READERS_S if is_replaced else LEFTOVER_S
-        if is_replaced or is_orphan:
+        is_unused = ending == "pack" and stem + ".idx" not in names
+        is_replaced = stem + REPLACED in names and (is_unused or ending == "idx.old")
+        if is_replaced or is_unused:
+            wait_s = READERS_S if is_replaced else LEFTOVER_S
             with suppress(FileNotFoundError):
-                beside = path if is_orphan else os.path.join(cache.packs_folder, stem + REPLACED)
-                if os.stat(beside).st_ctime < now_s - wait_s:
+                beside = os.path.join(cache.packs_folder, stem + REPLACED) if is_replaced else path
+                if max(os.stat(one).st_ctime for one in (path, beside)) < now_s - wait_s:
                     yield path, os.stat(path).st_size
 
 
@@ -275,6 +275,13 @@ def give_back_aside(cache: Cache, limit_s: float) -> None:
         with suppress(FileNotFoundError, ValueError):
             if name.startswith(_ASIDE) and os.stat(aside).st_mtime >= limit_s:
                 _give_back(cache, aside, cache.object_path(bytes.fromhex(name[len(_ASIDE) :])))
+
+
+def remove_leftovers(cache: Cache, planned: Iterable[str]) -> int:
+    """Removes those files that still are leftovers: since they were found, a pack may have been
+    added anew, or a fetch may go on with what it had begun. The bytes that this gave back."""
+    still = {path for path, _ in leftovers(cache)}
+    return remove_files([path for path in planned if path in still])
 
 
 def remove_files(paths: list[str]) -> int:

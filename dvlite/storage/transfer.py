@@ -241,7 +241,9 @@ def lacking(source: Cache, target: Cache) -> list[str]:
     for pack in source.packs():
         if not os.path.exists(os.path.join(target.packs_folder, os.path.basename(pack.path))):
             ids = {row.id for row in read_rows(pack.segment.objects.all_rows())}
-            if len(target.find_own(ids)) < len(ids):
+            places = target.find_own(ids)
+            files = {place.path for place in places.values()}
+            if len(places) < len(ids) or not all(map(os.path.exists, files)):
                 found.append(pack.path)
     return found
 
@@ -277,7 +279,8 @@ def _names_of(cache: Cache) -> Iterator[str]:
         yield os.path.relpath(path, cache.folder)
     names = sorted(os.listdir(cache.packs_folder)) if os.path.isdir(cache.packs_folder) else []
     for name in names:
-        if name.endswith(".pack") and name[:-5] + REPLACED not in names:
+        stem, _, ending = name.partition(".")
+        if ending == "pack" and (stem + ".idx" in names or stem + REPLACED not in names):
             yield os.path.join("packs", name)
     for name in names:
         if name.endswith(".idx"):
