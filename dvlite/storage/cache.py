@@ -247,7 +247,7 @@ class Cache:
             if place.path == pack_path:
                 raise CorruptError(
                     f"the cache's pack {pack_path} is missing, its index is there",
-                    "remove the .idx beside it; then dvlite fetch",
+                    "set that aside and bring the objects again: dvlite fsck --repair",
                 ) from None
             return self.read(row.id) if place.row is None else self.read_row(place.path, place.row)
         raw = unpack_frame(frame)

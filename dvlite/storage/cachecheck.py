@@ -7,13 +7,14 @@ are read in blocks, packs frame by frame, so memory does not grow with them.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from dvlite.atomic import publish
-from dvlite.errors import CorruptError
+from dvlite.errors import CorruptError, StorageError
 from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import CacheWriter
 from dvlite.storage.codec import unpack_frame
@@ -25,6 +26,9 @@ from dvlite.storage.several import several
 from dvlite.storage.tree import MAX_TREE_BYTES
 
 _BLOCK_BYTES = 4 << 20
+# What a system says of a file that the disk does not give back. No right to read it, or too many
+# open files, say nothing of what is in it.
+_DISK_FAILS = frozenset((errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)))
 Told = Callable[[int, int], None]
 
 
@@ -60,7 +64,11 @@ class CacheReport:
 def check_cache(
     cache: Cache, only: set[bytes] | None = None, jobs: int = 2, told: Told = lambda n, size: None
 ) -> CacheReport:
-    """Reads everything in a cache (`only`: these objects) and compares it with its name."""
+    """Reads everything in a cache (`only`: these objects) and compares it with its name.
+
+    Raises:
+        StorageError: something may not be read, which is no damage.
+    """
     report = CacheReport()
     singles = (one for one in cache.loose_objects() if only is None or one[0] in only)
     for (oid, path), result in several(lambda one: _check_single(*one), singles, jobs):
@@ -73,9 +81,11 @@ def check_cache(
             report.damage.append(Damage("object", path, text, frozenset([oid])))
         told(report.objects, report.size)
     for path in pack_paths(cache):
-        with suppress(FileNotFoundError):
+        try:
             _check_pack(path, only, report)
-            told(report.objects, report.size)
+        except FileNotFoundError:
+            _note_missing(path, only, report)
+        told(report.objects, report.size)
     return report
 
 
@@ -100,7 +110,12 @@ def _check_single(oid: bytes, path: str) -> tuple[int, bool] | None:
             return size, hasher.digest() == oid
     except FileNotFoundError:
         return None
-    except OSError:  # the disk cannot read it
+    except OSError as error:
+        if error.errno not in _DISK_FAILS:
+            raise StorageError(
+                f"{path} cannot be read: {error.strerror}; nobody can tell whether it is damaged",
+                "if it is another user's, who can give the right: dvlite cache share",
+            ) from error
         return 0, False
 
 
@@ -125,6 +140,15 @@ def _check_pack(path: str, only: set[bytes] | None, report: CacheReport) -> None
     if wrong:
         what = "index" if own is not None and not bad else "pack"
         report.damage.append(Damage(what, path, "; ".join(wrong), bad, tuple(rows or ())))
+
+
+def _note_missing(path: str, only: set[bytes] | None, report: CacheReport) -> None:
+    """Whoever removes a pack takes its index away first; else what that promises is lost."""
+    if os.path.exists(path[:-5] + ".idx"):
+        ids = frozenset(row.id for row in _indexed_rows(path) or ())
+        bad = ids if only is None else ids & only
+        if bad or only is None:
+            report.damage.append(Damage("pack", path, "it is missing, its index is there", bad))
 
 
 def _own_rows(descriptor: int, size: int) -> list[Row] | None:
@@ -192,8 +216,10 @@ def _rebuild_index(cache: Cache, damage: Damage) -> None:
 
 
 def _save_good(cache: Cache, damage: Damage) -> None:
+    good = [row for row in damage.rows if row.id not in damage.bad]
+    if not good:
+        return
     with open(damage.path, "rb") as stream, CacheWriter(cache) as writer:
-        good = [row for row in damage.rows if row.id not in damage.bad]
         for (offset, length), members in _by_frame(good):
             raw = unpack_frame(os.pread(stream.fileno(), length, offset))
             for row in members:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import pytest
 from dvlite.storage.oid import hash_bytes
 from tests.repositories import Repository
 
+EXIT_STORAGE = 11
 LARGE = random.Random(7).randbytes(400_000)
 SMALL = {f"data/f{n}": b"%d" % n for n in range(100)}
 
@@ -109,6 +111,47 @@ def test_a_damaged_pack_or_index_is_mended(filled: Repository, place: str, sourc
     filled.dvlite("checkout", "--force")
     assert filled.data() == filled.data() and filled.read("data/f7") == b"7"
     filled.dvlite("status", "--exit-code")
+
+
+@pytest.mark.parametrize("source", ["workspace", "remote", "nobody"])
+def test_a_pack_that_is_gone_while_its_index_is_there_is_damage(
+    filled: Repository, source: str
+) -> None:
+    pack = next((cache_of(filled) / "packs").glob("*.pack"))
+    pack.unlink()
+    if source != "workspace":
+        empty_workspace(filled)
+    if source == "nobody":
+        shutil.rmtree(filled.store)
+    found = fsck(filled, code=1)
+    assert len(found["lost"]) == 100
+    assert [one["text"] for one in found["findings"]] == ["it is missing, its index is there"]
+    if source == "nobody":
+        assert fsck(filled, "data", code=1)["findings"] and not fsck(filled, "model")["findings"]
+        filled.dvlite("fsck", "--repair", code=None)
+        assert fsck(filled)["findings"] == []
+        return
+    assert fsck(filled, "--repair", code=0)["mended"]
+    assert fsck(filled, code=0)["findings"] == []
+    filled.dvlite("checkout", "--force")
+    assert filled.read("data/f7") == b"7"
+
+
+def test_what_may_not_be_read_is_no_damage(
+    filled: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A colleague's object without rights for the group: --repair would hide it."""
+    from dvlite.storage import cachecheck
+
+    def refuse(path: str, *words: Any) -> Any:
+        if "/objects/" in path:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return open(path, *words)
+
+    monkeypatch.setattr(cachecheck, "open", refuse, raising=False)
+    said = filled.dvlite("fsck", "--repair", code=EXIT_STORAGE).err
+    assert "cannot be read: Permission denied" in said and "hint: " in said
+    assert object_of(filled, LARGE).exists() and not (cache_of(filled) / "damaged").exists()
 
 
 def test_a_damaged_listing_is_made_again(filled: Repository) -> None:
