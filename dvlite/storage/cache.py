@@ -98,6 +98,11 @@ class Cache:
         return Cache(self.folder, self.durable, without, [one.folder for one in self.sources])
 
     @property
+    def passes_over(self) -> bool:
+        """Whether there are packs that it does not look into."""
+        return bool(self._without)
+
+    @property
     def link_folders(self) -> tuple[bytes, ...]:
         """Where the symbolic links of checkouts may lead."""
         folders = (self.folder, *(one.folder for one in self.sources), *self._moved)

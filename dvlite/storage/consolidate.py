@@ -29,7 +29,12 @@ REPLACED = ".idx.old"
 
 
 def consolidate_if_many(cache: Cache) -> bool:
-    """Joins little packs when there are many; whether it did. Never waits for another process."""
+    """Joins little packs when there are many; whether it did. Never waits for another process.
+
+    Not while some are passed over: they are damaged, and would be joined with the others.
+    """
+    if cache.passes_over:
+        return False
     try:
         names = os.listdir(cache.packs_folder)
     except FileNotFoundError:

@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 
+from dvlite.storage.cache import Cache
+from dvlite.storage.consolidate import MANY_PACKS
 from dvlite.storage.oid import hash_bytes
 from tests.repositories import Repository
+from tests.storage.test_consolidate import fill
 
 EXIT_STORAGE = 11
 LARGE = random.Random(7).randbytes(400_000)
@@ -111,6 +114,24 @@ def test_a_damaged_pack_or_index_is_mended(filled: Repository, place: str, sourc
     filled.dvlite("checkout", "--force")
     assert filled.data() == filled.data() and filled.read("data/f7") == b"7"
     filled.dvlite("status", "--exit-code")
+
+
+def test_what_a_repair_saves_of_a_pack_does_not_have_the_damage_joined_with_other_packs(
+    filled: Repository,
+) -> None:
+    """As soon as there are more than 64 packs, those who add one join them."""
+    files = {f"noise/f{n}": random.Random(n).randbytes(1000) for n in range(200)}
+    filled.add_and_commit(files, "noise")
+    filled.dvlite("push")
+    place = Cache(str(cache_of(filled))).find(hash_bytes(files["noise/f7"]))
+    assert place is not None
+    cache = Cache(str(cache_of(filled)), durable=False)
+    while len(cache.packs()) < MANY_PACKS:
+        fill(cache, 1, seed=len(cache.packs()))
+    damage(Path(place.path), 60)
+    assert 0 < len(fsck(filled, code=1)["lost"]) < 136  # so more than 64 of it are good
+    assert fsck(filled, "--repair", code=0)["mended"]
+    assert fsck(filled, code=0)["findings"] == []
 
 
 @pytest.mark.parametrize("source", ["workspace", "remote", "nobody"])
