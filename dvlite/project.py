@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from dvlite.atomic import write_lock
-from dvlite.errors import CorruptError, PathError, ProjectError, StorageError
+from dvlite.errors import ConflictError, CorruptError, PathError, ProjectError, StorageError
 from dvlite.gitchanges import project_folders
 from dvlite.gitfiles import SmallFile, paths_at, small_files
 from dvlite.gitrepo import GitRepo
@@ -23,7 +23,7 @@ from dvlite.storage.oid import hash_bytes
 from dvlite.workspace import base as base_file
 from dvlite.workspace import cachemoves, cacheusers, imported
 from dvlite.workspace.base import Base, quote
-from dvlite.workspace.config import FILE, Config, is_local
+from dvlite.workspace.config import FILE, Config, is_local, private_text
 from dvlite.workspace.config import load as load_config
 from dvlite.workspace.entering import read_small
 from dvlite.workspace.pointer import (
@@ -288,6 +288,7 @@ class Project:
         Raises:
             LockError: another one did not finish within a minute.
             StorageError: the private folder cannot be written.
+            ConflictError: the cache has been moved since the settings were read.
         """
         try:
             os.makedirs(self.private_folder, exist_ok=True)
@@ -297,8 +298,23 @@ class Project:
                 "this command needs a writable repository",
             ) from error
         with write_lock(os.path.join(self.private_folder, "lock"), on_wait=on_wait):
+            self.refuse_moved_cache()
             self.repo.unlock()
             yield
+
+    def refuse_moved_cache(self) -> None:
+        """Who waited for `cache move` would add to the old place, where nobody looks any more.
+
+        Raises:
+            ConflictError: the setting is another one by now.
+        """
+        now = private_text(self.config.private_path, "cache.dir")
+        is_as_configured = self.cache_folder == self.configured_cache()
+        if is_as_configured and now != self.config.private.get("cache.dir"):
+            raise ConflictError(
+                "the cache has been moved since this command began",
+                "run it again: it will find the cache where that is now",
+            )
 
     @property
     def _base_path(self) -> str:

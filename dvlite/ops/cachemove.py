@@ -152,6 +152,7 @@ def _carry_out(
     source, target = Cache(step.source), Cache(step.target)
     with ExitStack() as locks:
         trees = [locks.enter_context(_locked(one)) for repo in repos for one in projects_of(repo)]
+        project.refuse_moved_cache()
         for folder in (step.source, step.target):
             locks.enter_context(_alone(folder))
         for repo in repos:

@@ -238,6 +238,11 @@ def load(root: str, private_path: str) -> Config:
     return Config(committed_path, private_path, committed, private)
 
 
+def private_text(path: str, key: str) -> str | None:
+    """A setting of this clone's own file as it is written there now; None where it is not set."""
+    return _read(path).get(key)
+
+
 def check(key: str, text: str, private: bool) -> None:
     """Refuses a setting that must not be written.
 

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from dvlite.errors import ConflictError
+from dvlite.ops.add import AddRequest, add
+from dvlite.project import Project
 from dvlite.storage.cache import Cache
 from dvlite.storage.oid import hash_bytes
 from tests.cache.conftest import LARGE, cache_of, names, whole
@@ -288,6 +291,21 @@ def test_beside_a_gc_it_does_not_begin(full: Repository, tmp_path: Path) -> None
         assert taken
         move(full, tmp_path / "new", code=LOCKED)
     move(full, tmp_path / "new")
+
+
+def test_who_waits_for_a_move_does_not_add_to_the_old_place(
+    full: Repository, tmp_path: Path
+) -> None:
+    """The add has read where the cache is, and waits for the lock that the move holds."""
+    project = Project.open(str(full.path))
+    move(full, tmp_path / "new")
+    full.write({"model": b"edited" + LARGE})
+    with pytest.raises(ConflictError, match="moved"):
+        add(project, AddRequest(("model",)))
+    assert not cache_of(full).exists()
+    add(Project.open(str(full.path)), AddRequest(("model",)))
+    assert Cache(str(tmp_path / "new")).has(hash_bytes(b"edited" + LARGE))
+    whole(full)
 
 
 # -- interrupted -----------------------------------------------------------------------------------
