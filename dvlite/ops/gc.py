@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dvlite.atomic import try_lock
-from dvlite.errors import DvliteError, LockError
+from dvlite.errors import CorruptError, DvliteError, LockError
 from dvlite.gitrepo import GitRepo
 from dvlite.ops import discarded
 from dvlite.ops.cacheroots import Live, add_known_files, reach, repositories, walk
@@ -27,6 +27,7 @@ from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.cache import Cache
 from dvlite.storage.index import Index, mirror_of, open_index
+from dvlite.storage.oid import to_text
 from dvlite.storage.remote import NotMade
 from dvlite.storage.sweep import (
     Contents,
@@ -133,9 +134,11 @@ def plan(project: Project, request: GcRequest, progress: Progress = silent) -> G
     everything = _everything(repos, request, reached)
     dead = found.dead()
     removable = forced(cache, request.forced, everything, live) & dead
-    if request.unnamed:
-        removable |= dead - _live(cache, repos, everything).oids
     indexes, result.asked = ask_remotes(project, progress)
+    if request.unnamed:
+        named = _live(cache, repos, everything)
+        _refuse_damaged(named.damaged - on_remotes(indexes, named.damaged, result.asked))
+        removable |= dead - named.oids
     removable |= on_remotes(indexes, dead - removable, result.asked)
     _restrict(result, removable)
     result.groups = _groups(cache, result, everything, reached)
@@ -180,6 +183,15 @@ def _live(cache: Cache, repos: Sequence[GitRepo], reached: Iterable[Reachable]) 
         walk(cache, found.roots().values(), live)
     add_known_files(repos, live)
     return live
+
+
+def _refuse_damaged(trees: set[bytes]) -> None:
+    """Of a tree that a remote has, it has what that names too; of another, this may be the last."""
+    if trees:
+        raise CorruptError(
+            f"the tree {to_text(min(trees))} is damaged in the cache; what it names would go",
+            "mend it first: dvlite fsck --repair; or go on without --unnamed",
+        )
 
 
 def _everything(

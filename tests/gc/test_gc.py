@@ -20,7 +20,7 @@ from tests.repositories import Repository
 
 LARGE = bytes(range(256)) * 1000
 OLD_S = 40 * 24 * 3600
-EXIT_CONFLICT, EXIT_MISSING = 5, 6
+EXIT_CONFLICT, EXIT_MISSING, EXIT_CORRUPT = 5, 6, 8
 
 
 def age(repository: Repository, folder: Path | None = None) -> None:
@@ -129,6 +129,26 @@ def test_the_last_copy_stays_unless_it_is_forced_by_name(repository: Repository)
     in_use = repository.dvlite("gc", "--force", "model", code=EXIT_CONFLICT).err
     assert "model is in use" in in_use
     repository.dvlite("gc", "--force", "nothing/such", code=EXIT_MISSING)
+
+
+def test_what_a_damaged_listing_names_does_not_count_as_unnamed(repository: Repository) -> None:
+    repository.add_and_commit({"few/a": b"a" + LARGE, "few/b": b"b" + LARGE}, "few")
+    tree = repository.path.joinpath("few.dvl").read_text().partition("blake3:")[2][:64]
+    listing = repository.path / ".git/dvlite/cache/objects" / tree[:2] / tree[2:]
+    saved = listing.read_bytes()
+    listing.chmod(0o644)
+    listing.write_bytes(b"x" + saved)
+    shutil.rmtree(repository.path / "few")
+    for path in repository.path.glob(".git/dvlite/*/stat/*"):
+        path.unlink()
+    age(repository)
+    said = repository.dvlite("gc", "--unnamed", "--yes", code=EXIT_CORRUPT).err
+    assert "damaged" in said and "fsck --repair" in said
+    assert has(repository, b"a" + LARGE) and has(repository, b"b" + LARGE)
+    listing.write_bytes(saved)
+    repository.dvlite("push")
+    listing.write_bytes(b"x" + saved)
+    assert gc(repository, "--unnamed")["removed"]["objects"] == 2  # the remote has all of it
 
 
 def test_a_remote_that_cannot_be_asked_or_was_never_used_does_not_count(
