@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -131,11 +132,13 @@ def command(
     if grace_days is not None and grace_days < _LEAST_DAYS:
         raise UsageError(f"--grace-days has to be at least {_LEAST_DAYS} in a cache")
     project = common.project()
-    for place in forgotten:
-        forget(project, common.resolve(place))
-        note(f"forgotten: {plain(place)}", quiet=common.quiet)
+    places = tuple(os.path.abspath(common.resolve(place)) for place in forgotten)
+    for place in places:
+        forget(project, place, dry_run)
+        verb = "would be forgotten" if dry_run else "forgotten"
+        note(f"{verb}: {plain(place)}", quiet=common.quiet)
     days = GRACE_DAYS if grace_days is None else grace_days
-    request = GcRequest(keep_days, workspaces_only, days, forced, unnamed)
+    request = GcRequest(keep_days, workspaces_only, days, forced, unnamed, places)
     with showing(common.quiet) as progress:
         todo = plan(project, request, progress)
     for text in todo.warnings[:_LISTED]:

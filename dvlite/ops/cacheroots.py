@@ -8,7 +8,7 @@ nowhere else.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dvlite.errors import ConflictError, DvliteError, MissingError
@@ -31,14 +31,16 @@ class Live:
     damaged: set[bytes] = field(default_factory=set)
 
 
-def repositories(project: Project) -> list[GitRepo]:
-    """This repository, and every other one that uses the project's cache.
+def repositories(project: Project, forgotten: Sequence[str] = ()) -> list[GitRepo]:
+    """This repository, and every other one that uses the project's cache, without those that would
+    be `forgotten`.
 
     Raises:
         ConflictError: one cannot be read.
     """
     known = {os.path.realpath(project.repo.common_dir): project.repo}
     users, broken = cacheusers.users(project.cache_folder)
+    users = [one for one in users if not any(_is_at(one, place) for place in forgotten)]
     if broken:
         raise ConflictError(
             f"{broken[0]} does not say which repository uses the cache",
@@ -61,22 +63,25 @@ def repositories(project: Project) -> list[GitRepo]:
     return list(known.values())
 
 
-def forget(project: Project, place: str) -> None:
-    """Takes a repository out of those that use the cache.
+def forget(project: Project, place: str, dry_run: bool = False) -> None:
+    """Takes a repository out of those that use the cache; `place`: absolute.
 
     Raises:
         MissingError: there is none at that place.
     """
-    place = os.path.abspath(place)
     users, _ = cacheusers.users(project.cache_folder)
-    chosen = [one for one in users if place in (one.top, one.common_dir, one.path)]
+    chosen = [one for one in users if _is_at(one, place)]
     if not chosen:
         raise MissingError(
             f"no repository at {place} uses this cache",
             "known: " + (", ".join(one.top for one in users) or "none"),
         )
-    for user in chosen:
+    for user in chosen if not dry_run else ():
         os.unlink(user.path)
+
+
+def _is_at(user: User, place: str) -> bool:
+    return place in (user.top, user.common_dir, user.path)
 
 
 def _open(user: User) -> GitRepo | None:

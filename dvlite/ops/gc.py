@@ -49,13 +49,15 @@ _ASK_AT_ONCE = 100_000
 @dataclass(frozen=True, slots=True)
 class GcRequest:
     """What to keep less of, and what to remove although no remote has it: `forced`, by oid
-    (hexadecimal) or tracked path, and `unnamed`, all that nothing names at all."""
+    (hexadecimal) or tracked path, and `unnamed`, all that nothing names at all. `forgotten`: where
+    repositories were that do not count any more."""
 
     keep_days: float | None = None
     workspaces_only: bool = False
     grace_days: float = GRACE_DAYS
     forced: tuple[str, ...] = ()
     unnamed: bool = False
+    forgotten: tuple[str, ...] = ()
 
 
 class Group(NamedTuple):
@@ -121,7 +123,7 @@ def plan(project: Project, request: GcRequest, progress: Progress = silent) -> G
     cache = project.cache()
     result = GcPlan(limit_s=now_s - request.grace_days * DAY_S)
     progress("reading history", 0, 0)
-    repos = repositories(project)
+    repos = repositories(project, request.forgotten)
     result.repositories = [repo.top for repo in repos]
     kept = Kept(request.keep_days, request.workspaces_only, request.grace_days)
     reached = list(reach(repos, kept))
