@@ -296,7 +296,7 @@ def _empty(source: Cache, target: Cache, result: MoveResult) -> None:
     if result.left or lacking(Cache(source.folder), Cache(target.folder)):
         result.left = True
         return
-    take_away(source)
+    take_away(source, target)
     fsync_folder(os.path.dirname(source.folder))
     result.left = any(
         os.path.isdir(os.path.join(source.folder, name)) for name in ("objects", "packs")

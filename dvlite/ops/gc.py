@@ -9,6 +9,7 @@ forces by name. What was deleted can be fetched again.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -44,6 +45,8 @@ from dvlite.storage.sweep import (
 # What is looked up is made young once a day at most, and an add may take hours.
 MIN_GRACE_DAYS = 2
 _ASK_AT_ONCE = 100_000
+# The folder of a remote's mirror; what else is there is not the cache's.
+_MIRROR = re.compile(r"[0-9a-f]{16}(?:/|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +274,8 @@ def _old_mirrors(
     }
     found = []
     for folder, _, names in os.walk(_mirrors_in(project.cache_folder)):
-        for name in names:
+        inside = os.path.relpath(folder, _mirrors_in(project.cache_folder))
+        for name in names if _MIRROR.match(inside) else ():
             with suppress(FileNotFoundError):
                 here = os.stat(os.path.join(folder, name))
                 is_old = here.st_mtime < limit_s

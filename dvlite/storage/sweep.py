@@ -10,6 +10,7 @@ who still read them. Interrupted anywhere, this leaves at worst a file that the 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -29,6 +30,10 @@ LEFTOVER_S = 2 * 24 * 3600
 # How long what `fsck --repair` set aside can still be looked at.
 DAMAGED_S = 14 * 24 * 3600
 _ASIDE = "gc-"
+# What dvlite itself calls files in `tmp/` and `damaged/`: who names a folder as the cache that
+# holds other things may have a `tmp` of their own there.
+_UNFINISHED = re.compile(r"(?:\.tmp|pack|object|fetch|moved|link|gc)-[0-9a-f-]+")
+_DAMAGED = re.compile(r"(?:objects|packs)-[0-9a-f]{2}.*")
 _ROWS_A_TIME = 8192
 
 
@@ -245,13 +250,13 @@ def leftovers(cache: Cache, now_s: float | None = None) -> Iterator[tuple[str, i
         path = os.path.join(cache.folder, "tmp", name)
         with suppress(FileNotFoundError):
             here = os.lstat(path)
-            if max(here.st_mtime, here.st_ctime) < now_s - LEFTOVER_S:
+            if is_unfinished(name) and max(here.st_mtime, here.st_ctime) < now_s - LEFTOVER_S:
                 yield path, here.st_size
     for name in _names(cache.damaged_folder):
         path = os.path.join(cache.damaged_folder, name)
         with suppress(FileNotFoundError):
             here = os.lstat(path)
-            if here.st_ctime < now_s - DAMAGED_S:
+            if _DAMAGED.fullmatch(name) and here.st_ctime < now_s - DAMAGED_S:
                 yield path, here.st_size
     names = set(_names(cache.packs_folder))
     for name in sorted(names):
@@ -265,6 +270,11 @@ def leftovers(cache: Cache, now_s: float | None = None) -> Iterator[tuple[str, i
                 beside = os.path.join(cache.packs_folder, stem + REPLACED) if is_replaced else path
                 if max(os.stat(one).st_ctime for one in (path, beside)) < now_s - wait_s:
                     yield path, os.stat(path).st_size
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file in the cache's `tmp/` is called as dvlite calls what it makes there."""
+    return _UNFINISHED.fullmatch(name) is not None
 
 
 def give_back_aside(cache: Cache, limit_s: float) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from dvlite.storage.consolidate import REPLACED
 from dvlite.storage.directio import DirectReader, DirectWriter, page_buffers, read_blocks
 from dvlite.storage.oid import file_hasher, hash_tree
 from dvlite.storage.row import read_rows
+from dvlite.storage.sweep import is_unfinished
 from dvlite.storage.tree import MAX_TREE_BYTES
 
 Told = Callable[[int, int], None]
@@ -31,6 +33,12 @@ FOLDERS = ("objects", "packs", "runs", "remotes", "damaged", "tmp", "users")
 LOCKS = ("consolidate.lock", "gc.lock")
 # Copied as they are, after what names objects; the rest of a cache is not for another place.
 _PLAIN = ("runs", "remotes", "damaged")
+# What is called so in each other folder is the cache's.
+_NAMES = {
+    "objects": re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}"),
+    "packs": re.compile(r"[0-9a-f]{64}\.(?:pack|idx|idx\.old)"),
+    "users": re.compile(r"[0-9a-f]{32}"),
+}
 _SPARE_BYTES = 16 << 20
 _BLOCK = 4 << 20
 _SYNC_TOGETHER_FROM = 32
@@ -248,29 +256,46 @@ def lacking(source: Cache, target: Cache) -> list[str]:
     return found
 
 
-def take_away(source: Cache) -> bool:
-    """Removes a cache that is elsewhere by now; whether nothing is left of it. Files that are no
+def take_away(source: Cache, target: Cache) -> bool:
+    """Removes a cache that is in `target` by now; whether nothing is left of it. Files that are no
     part of a cache stay, and their folders."""
-    for name in (*FOLDERS, *LOCKS):
-        path = os.path.join(source.folder, name)
-        with suppress(FileNotFoundError, NotADirectoryError):
-            os.unlink(path) if not os.path.isdir(path) else _remove_folder(path)
+    for top in FOLDERS:
+        for folder, folders, names in os.walk(os.path.join(source.folder, top), topdown=False):
+            # a pack goes before what says that it was replaced
+            for name in sorted(names, reverse=True):
+                path = os.path.join(folder, name)
+                if _may_go(os.path.relpath(path, source.folder), source, target):
+                    with suppress(FileNotFoundError):
+                        os.unlink(path)
+            for name in folders:
+                with suppress(OSError):  # a link to a folder, or something came meanwhile
+                    os.rmdir(os.path.join(folder, name))
+        with suppress(OSError):
+            os.rmdir(os.path.join(source.folder, top))
+    for name in LOCKS:
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(source.folder, name))
     with suppress(OSError):
         os.rmdir(source.folder)
     fsync_folder(os.path.dirname(source.folder))
     return not os.path.lexists(source.folder)
 
 
-def _remove_folder(path: str) -> None:
-    for folder, folders, names in os.walk(path, topdown=False):
-        for name in names:
-            with suppress(FileNotFoundError):
-                os.unlink(os.path.join(folder, name))
-        for name in folders:
-            with suppress(OSError):  # a link to a folder, or something came meanwhile
-                os.rmdir(os.path.join(folder, name))
-    with suppress(OSError):
-        os.rmdir(path)
+def _may_go(path: str, source: Cache, target: Cache) -> bool:
+    """Whether a file at this path below a cache is its, and not needed there any more."""
+    top, _, inside = path.partition(os.sep)
+    name = os.path.basename(path)
+    if top == "tmp" or name.startswith(".tmp-"):
+        return is_unfinished(name)
+    if top not in _PLAIN and not _NAMES[top].fullmatch(inside):
+        return False
+    if top == "users" or name.endswith(REPLACED):
+        return True
+    if os.path.exists(os.path.join(target.folder, path)):
+        return True
+    stem = os.path.join(source.folder, path.removesuffix(".pack"))
+    is_replaced = os.path.exists(stem + REPLACED) and not os.path.exists(stem + ".idx")
+    return name.endswith(".pack") and is_replaced  # else it has come just now
 
 
 def _names_of(cache: Cache) -> Iterator[str]:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ import pytest
 from dvlite.errors import ConflictError
 from dvlite.ops.add import AddRequest, add
 from dvlite.project import Project
+from dvlite.storage import transfer
 from dvlite.storage.cache import Cache
+from dvlite.storage.cachewriter import publish_object
 from dvlite.storage.oid import hash_bytes
+from dvlite.storage.sweep import leftovers
 from tests.cache.conftest import LARGE, cache_of, names, whole
 from tests.repositories import Repository, run
 
@@ -291,6 +295,44 @@ def test_beside_a_gc_it_does_not_begin(full: Repository, tmp_path: Path) -> None
         assert taken
         move(full, tmp_path / "new", code=LOCKED)
     move(full, tmp_path / "new")
+
+
+def test_what_is_not_the_caches_stays_where_it_was(full: Repository, tmp_path: Path) -> None:
+    """The setting may name a folder that holds other things too."""
+    disk, old = tmp_path / "disk", time.time() - 40 * 24 * 3600
+    theirs = ("tmp/notes", "tmp/work/deep", "objects/pack/idx", "remotes/list", "damaged/list")
+    for name in theirs:
+        (disk / name).parent.mkdir(parents=True, exist_ok=True)
+        (disk / name).write_bytes(b"precious")
+        os.utime(disk / name, (old, old))
+    full.dvlite("config", "--local", "cache.dir", str(disk))
+    full.dvlite("fetch", "--all-commits")
+    later = list(leftovers(Cache(str(disk)), time.time() + 40 * 24 * 3600))
+    full.dvlite("gc", "--yes")
+    move(full, tmp_path / "new")
+    for name in theirs:
+        here, there = disk / name, tmp_path / "new" / name
+        assert (here if here.exists() else there).read_bytes() == b"precious"
+    assert not later and not names(disk) - {"objects/pack/idx"}
+    whole(full)
+
+
+def test_what_comes_while_the_old_place_is_emptied_stays(
+    full: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A merge or a fetch holds no lock."""
+    real, data = transfer.take_away, b"late" + LARGE
+
+    def take_away(source: Cache, target: Cache) -> bool:
+        publish_object(source, hash_bytes(data), data)
+        return real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dvlite.ops.cachemove.take_away", take_away)
+        move(full, tmp_path / "new")
+    move(full, tmp_path / "new")  # goes on
+    assert Cache(str(tmp_path / "new")).read(hash_bytes(data)) == data
+    assert not cache_of(full).exists()
 
 
 def test_who_waits_for_a_move_does_not_add_to_the_old_place(
