@@ -15,8 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from dvlite.atomic import SHARED
-from dvlite.errors import ConflictError, StorageError, UsageError
+from dvlite.errors import ConflictError, PathError, StorageError, UsageError
 from dvlite.project import Project
+from dvlite.storage.transfer import is_cache
 
 _NAMED = 5
 
@@ -40,7 +41,8 @@ def share(project: Project, group: str | None = None, dry_run: bool = False) -> 
     repeat; interrupted, it has to be.
 
     Raises:
-        ConflictError: the cache is inside of the repository. UsageError: there is no such group.
+        ConflictError: the cache is inside of the repository. PathError: in a folder that holds
+        other things too. UsageError: there is no such group.
         StorageError: the folder is another user's, or this user is not in the group.
     """
     folder = project.cache_folder
@@ -50,6 +52,7 @@ def share(project: Project, group: str | None = None, dry_run: bool = False) -> 
             "put it where others can reach it first: dvlite cache move DIR",
         )
     os.makedirs(folder, exist_ok=True)
+    _refuse_other_things(folder)
     gid = os.stat(folder).st_gid if group is None else _gid_of(group)
     result = ShareResult(folder, _name_of(gid), closed=list(_closed(folder, gid)))
     # The folder itself before the last look: what others add from then on has the rights already.
@@ -58,6 +61,15 @@ def share(project: Project, group: str | None = None, dry_run: bool = False) -> 
         if place == folder and dry_run:
             break
     return result
+
+
+def _refuse_other_things(folder: str) -> None:
+    with suppress(PermissionError):  # another user's, which is told below
+        if not is_cache(folder):
+            raise PathError(
+                f"{folder} holds other things than a cache, which the group would get too",
+                "put the cache into a folder of its own first: dvlite cache move DIR",
+            )
 
 
 def _give(path: str, gid: int, result: ShareResult, dry_run: bool) -> None:

@@ -25,7 +25,7 @@ from tests.cache.conftest import LARGE, cache_of
 from tests.repositories import Repository
 from tests.torture.stage import import_everything
 
-USAGE, CONFLICT, STORAGE = 2, 5, 11
+USAGE, PATH, CONFLICT, STORAGE = 2, 4, 5, 11
 SMALL = {f"data/f{n}": b"%d" % n for n in range(100)}
 
 
@@ -98,6 +98,21 @@ def test_one_inside_of_the_repository_and_unknown_groups_are_refused(
     full.dvlite("cache", "move", str(tmp_path / "cache"))
     assert "groupadd" in full.dvlite("cache", "share", "--group", "no such", code=USAGE).err
     assert not os.stat(cache_of(full).parent).st_mode & stat.S_ISGID
+
+
+def test_a_folder_that_holds_other_things_is_not_given_to_the_group(
+    full: Repository, tmp_path: Path
+) -> None:
+    private = tmp_path / "disk" / "letters" / "private"
+    private.parent.mkdir(parents=True)
+    private.write_bytes(b"mine")
+    private.chmod(0o600)
+    full.dvlite("config", "--local", "cache.dir", str(tmp_path / "disk"))
+    full.dvlite("fetch")
+    assert "holds other things" in full.dvlite("cache", "share", code=PATH).err
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    full.dvlite("cache", "move", str(tmp_path / "cache"))
+    full.dvlite("cache", "share")
 
 
 def test_folders_above_that_the_group_cannot_enter_are_told(
