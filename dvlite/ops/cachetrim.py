@@ -2,8 +2,9 @@
 
 Owns what may go: only what a remote says that it has, asked now, in its view; nothing that a
 symbolic link of a work tree leads to, no tree that anything names (they are small, and say what
-there is), nothing that was used in the last hours, and nothing that a repository of another project
-names, whose remotes are not ours. A plan first; carrying it out is gc's sweep.
+there is), nothing that was used in the last hours, nothing that `--force` discarded lately (no
+fetch would bring it), and nothing that a repository of another project names, whose remotes are
+not ours. A plan first; carrying it out is gc's sweep.
 """
 
 from __future__ import annotations
@@ -175,6 +176,8 @@ def _spared(project: Project, request: TrimRequest, places: set[str]) -> set[byt
             walk(cache, reached.roots().values(), spared)
         else:
             spared.oids |= _trees(cache, reached)
+            discarded = (use.pointer for use in reached.uses if use.where == "discarded")
+            walk(cache, discarded, spared)
         spared.oids |= _linked(cache, repo)
     return spared.oids
 

@@ -113,6 +113,18 @@ def test_what_a_checkout_was_about_to_link_to_stays(versions: Repository) -> Non
     assert kept(versions) == [4]
 
 
+def test_what_force_discarded_can_be_had_again_for_as_long_as_was_said(full: Repository) -> None:
+    discarded = full.read("model")
+    full.add_and_commit({"model": b"the second" + LARGE}, "model")
+    full.dvlite("push")
+    full.write({"model": discarded})  # which the remote has
+    kept = json.loads(full.dvlite("checkout", "--force", "--json").out)["recover"]
+    age(cache_of(full), 30)
+    full.dvlite("cache", "trim", "--max-size", "0")
+    full.dvlite("checkout", "--recover", kept[0]["id"])
+    assert full.read(f"model.recovered-{kept[0]['id']}") == discarded
+
+
 def test_listings_stay_and_packs_go_as_a_whole(full: Repository) -> None:
     age(cache_of(full), 100)
     trim(full, "--max-size", "1")
