@@ -228,7 +228,8 @@ def _on_no_remote(
     """Those objects that no remote has either."""
     left, failed = set(lacking), False
     for name in project.config.remotes() if left else ():
-        if not is_known(project, name):
+        if not is_known(project, name):  # whoever commits a URL could claim to have all
+            result.asked.append((name, "this clone has not used it at this place: dvlite fetch"))
             continue
         progress(f"asking {name}", 0, 0)
         try:

@@ -221,6 +221,15 @@ def test_what_only_a_remote_has_is_no_damage_and_what_cannot_be_asked_is_said(
     assert found["unknown"] == 1 and found["remotes"][0]["problem"]
 
 
+def test_a_remote_that_was_not_asked_because_it_was_never_used_is_told(filled: Repository) -> None:
+    filled.share()
+    clone = filled.clone("clone")
+    said = clone.dvlite("fsck", code=1)
+    assert "has not used it at this place: dvlite fetch" in said.err and "lost" in said.out
+    clone.dvlite("fetch", "model")
+    assert not fsck(clone, code=0)["lost"]
+
+
 def test_a_damaged_object_that_nothing_names_is_set_aside(repository: Repository) -> None:
     repository.add_and_commit({"model": LARGE}, "model")
     repository.write({"model": LARGE + b"2"})
