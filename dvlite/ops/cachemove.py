@@ -78,9 +78,9 @@ def move(project: Project, request: MoveRequest, progress: Progress = silent) ->
     """Moves the cache, or goes on with a move that was interrupted.
 
     Raises:
-        ConflictError: other repositories use it. PathError, MissingError, StorageError: it cannot
-        be put there. LockError: another command is at work. UsageError: the environment says
-        where the cache is.
+        ConflictError: other repositories use it, or work trees have several. PathError,
+        MissingError, StorageError: it cannot be put there. LockError: another command is at work.
+        UsageError: the environment says where the cache is.
     """
     if project.cache_folder != project.configured_cache():
         raise UsageError(
@@ -105,10 +105,25 @@ def move(project: Project, request: MoveRequest, progress: Progress = silent) ->
     return result
 
 
+def _refuse_several(repos: Sequence[GitRepo], step: Move) -> None:
+    """A relative `cache.dir` counts from each project's folder, and there is one setting for all:
+    where it leads to several caches, the others would be found by nobody any more."""
+    used = {one.cache_folder for repo in repos for one in projects_of(repo)}
+    others = [one for one in used - {step.source, step.target} if os.path.isdir(one)]
+    if others:
+        other = min(others)
+        raise ConflictError(
+            f"cache.dir is relative, and for other work trees or projects it is {other}",
+            "give all the same cache first, and take over what that one has:\n"
+            f"dvlite config --local cache.dir {step.source}\ndvlite fsck --repair --from {other}",
+        )
+
+
 def _plan(
     project: Project, step: Move, request: MoveRequest, progress: Progress = silent
 ) -> MoveResult:
     repos = _users(project, step, request)
+    _refuse_several(repos, step)
     result = _result(step, repos)
     result.files, result.size = amount(Cache(step.source))
     result.linked = _is_near(step)
@@ -144,6 +159,7 @@ def _carry_out(
     project: Project, step: Move, request: MoveRequest, progress: Progress
 ) -> MoveResult:
     repos = _users(project, step, request)
+    _refuse_several(repos, step)
     result = _result(step, repos)
     if not _is_near(step):
         check_space(Cache(step.source), step.target, _nearest(step.target))

@@ -335,6 +335,23 @@ def test_what_comes_while_the_old_place_is_emptied_stays(
     assert not cache_of(full).exists()
 
 
+def test_work_trees_that_a_relative_setting_gives_several_caches_stop_it(
+    full: Repository, tmp_path: Path
+) -> None:
+    """One setting for all would lead to one of them, and nobody would find the other."""
+    full.dvlite("config", "--local", "cache.dir", "../cache")
+    full.dvlite("fetch")
+    full.git("worktree", "add", "--quiet", "-b", "there", str(tmp_path / "deep" / "there"))
+    there = Repository(tmp_path / "deep" / "there", full.store)
+    there.add_and_commit({"theirs": b"theirs" + LARGE}, "theirs")
+    said = refused(full, tmp_path / "new", CONFLICT)
+    assert f"--from {tmp_path / 'deep' / 'cache'}" in said
+    full.dvlite("config", "--local", "cache.dir", str(tmp_path / "cache"))
+    full.dvlite("fsck", "--repair", "--from", str(tmp_path / "deep" / "cache"))
+    move(full, tmp_path / "new")
+    there.dvlite("fsck")
+
+
 def test_who_waits_for_a_move_does_not_add_to_the_old_place(
     full: Repository, tmp_path: Path
 ) -> None:
