@@ -22,9 +22,9 @@ from dvlite.gitrepo import GitRepo
 from dvlite.ops.cachemove import projects_of
 from dvlite.ops.cacheroots import Live, repositories, walk
 from dvlite.ops.cachesize import counted_size
-from dvlite.ops.gc import Amount, ask_remotes, on_remotes
+from dvlite.ops.gc import Amount, ask_remotes, has_remotes, on_remotes
 from dvlite.ops.reachable import Kept, Reachable, reachable
-from dvlite.ops.remotes import is_known, place_of
+from dvlite.ops.remotes import place_of
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.cache import Cache
@@ -172,7 +172,7 @@ def _spared(project: Project, request: TrimRequest, places: set[str]) -> set[byt
     for repo in repositories(project):
         reached = reachable(repo, Kept())
         reached.refuse_uncertain()
-        if places and not _has_remotes(repo, places):
+        if places and not has_remotes(repo, places):
             walk(cache, reached.roots().values(), spared)
         else:
             spared.oids |= _trees(cache, reached)
@@ -180,14 +180,6 @@ def _spared(project: Project, request: TrimRequest, places: set[str]) -> set[byt
             walk(cache, discarded, spared)
         spared.oids |= _linked(cache, repo)
     return spared.oids
-
-
-def _has_remotes(repo: GitRepo, places: set[str]) -> bool:
-    """Whether what the asked remotes have can be had again by all projects of a repository."""
-    return all(
-        places <= {place_of(one, name) for name in one.config.remotes() if is_known(one, name)}
-        for one in projects_of(repo)
-    )
 
 
 def _trees(cache: Cache, reached: Reachable) -> set[bytes]:

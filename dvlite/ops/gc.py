@@ -20,10 +20,11 @@ from dvlite.atomic import try_lock
 from dvlite.errors import CorruptError, DvliteError, LockError
 from dvlite.gitrepo import GitRepo
 from dvlite.ops import discarded
+from dvlite.ops.cachemove import projects_of
 from dvlite.ops.cacheroots import Live, add_known_files, reach, repositories, walk
 from dvlite.ops.forcing import forced
 from dvlite.ops.reachable import DAY_S, GRACE_DAYS, Kept, Reachable, Use
-from dvlite.ops.remotes import is_known, open_named
+from dvlite.ops.remotes import is_known, open_named, place_of
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.cache import Cache
@@ -128,8 +129,9 @@ def plan(project: Project, request: GcRequest, progress: Progress = silent) -> G
     progress("reading history", 0, 0)
     repos = repositories(project, request.forgotten)
     result.repositories = [repo.top for repo in repos]
-    kept = Kept(request.keep_days, request.workspaces_only, request.grace_days)
-    reached = list(reach(repos, kept))
+    indexes, result.asked = ask_remotes(project, progress)
+    places = {place_of(project, name) for name, why in result.asked if not why}
+    reached = _named(repos, request, places)
     live = _live(cache, repos, reached)
     result.warnings = _warnings(reached, live)
     progress("comparing the cache", 0, 0)
@@ -139,7 +141,6 @@ def plan(project: Project, request: GcRequest, progress: Progress = silent) -> G
     everything = _everything(repos, request, reached)
     dead = found.dead()
     removable = forced(cache, request.forced, everything, live) & dead
-    indexes, result.asked = ask_remotes(project, progress)
     if request.unnamed:
         named = _live(cache, repos, everything)
         _refuse_damaged(named.damaged - on_remotes(indexes, named.damaged, result.asked))
@@ -188,6 +189,24 @@ def _live(cache: Cache, repos: Sequence[GitRepo], reached: Iterable[Reachable]) 
         walk(cache, found.roots().values(), live)
     add_known_files(repos, live)
     return live
+
+
+def _named(repos: Sequence[GitRepo], request: GcRequest, places: set[str]) -> list[Reachable]:
+    """What each repository names, without the history that need not be kept. That of another one
+    is kept all the same if it could not fetch what the asked remotes have."""
+    less = Kept(request.keep_days, request.workspaces_only, request.grace_days)
+    own = list(reach(repos[:1], less))
+    others = ((repo, has_remotes(repo, places)) for repo in repos[1:])
+    whole = Kept(grace_days=request.grace_days)
+    return own + [one for repo, has in others for one in reach([repo], less if has else whole)]
+
+
+def has_remotes(repo: GitRepo, places: set[str]) -> bool:
+    """Whether what the remotes at these places have can be had by all projects of a repository."""
+    return all(
+        places <= {place_of(one, name) for name in one.config.remotes() if is_known(one, name)}
+        for one in projects_of(repo)
+    )
 
 
 def _refuse_damaged(trees: set[bytes]) -> None:

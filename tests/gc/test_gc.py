@@ -378,6 +378,22 @@ def test_all_repositories_that_share_a_cache_count(
     assert gc(first)["removed"]["objects"] == 1
 
 
+def test_old_history_of_another_repository_stays_if_it_cannot_fetch_it(
+    shared: tuple[Repository, Repository, Path],
+) -> None:
+    """What this one pushed, the other one only has here."""
+    first, second, cache = shared
+    version(second, b"newer" + LARGE)
+    age(first, cache)
+    gc(first, "--workspaces-only")
+    assert has(first, b"both" + LARGE, cache)
+    second.set_remote(str(first.store))
+    second.dvlite("push")
+    age(first, cache)
+    gc(first, "--workspaces-only")
+    assert not has(first, b"both" + LARGE, cache)
+
+
 def test_a_user_of_the_cache_that_cannot_be_read_stops_gc_until_it_is_forgotten(
     shared: tuple[Repository, Repository, Path],
 ) -> None:
