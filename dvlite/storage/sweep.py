@@ -193,9 +193,7 @@ def _remove_single(cache: Cache, one: Single, limit_s: float) -> bool:
         os.unlink(aside)
     except FileNotFoundError:  # another one was quicker
         return False
-    with suppress(OSError):
-        os.rmdir(os.path.dirname(one.path))
-    return True
+    return True  # its folder stays, empty perhaps: somebody may be about to add to it
 
 
 def _give_back(cache: Cache, aside: str, path: str) -> None:

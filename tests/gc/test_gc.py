@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from dvlite.atomic import open_to_publish
+from dvlite.storage.cache import Cache
 from dvlite.storage.oid import hash_bytes
 from tests.repositories import Repository
 
@@ -46,8 +48,6 @@ def abandon(repository: Repository) -> None:
 
 
 def has(repository: Repository, data: bytes, cache: Path | None = None) -> bool:
-    from dvlite.storage.cache import Cache
-
     return Cache(str(cache or repository.path / ".git/dvlite/cache")).has(hash_bytes(data))
 
 
@@ -88,8 +88,6 @@ def test_the_plan_says_what_and_changes_nothing(forgotten: Repository) -> None:
 
 
 def test_what_is_young_or_was_looked_up_lately_is_spared(forgotten: Repository) -> None:
-    from dvlite.storage.cache import Cache
-
     cache = Cache(str(forgotten.path / ".git/dvlite/cache"))
     assert not cache.keep([hash_bytes(b"pushed" + LARGE)])
     assert gc(forgotten)["kept"]["young"]["objects"] == 1
@@ -204,7 +202,6 @@ def test_packs_that_are_mostly_dead_are_rewritten(repository: Repository) -> Non
 
 
 def test_a_reader_that_has_an_old_pack_in_hand_goes_on(repository: Repository) -> None:
-    from dvlite.storage.cache import Cache
     from dvlite.storage.sweep import look_through, sweep
 
     files = {f"data/f{n}": b"%d" % n for n in range(200)}
@@ -238,11 +235,20 @@ def test_an_object_that_is_looked_up_amid_the_removal_stays(
     assert has(forgotten, b"pushed" + LARGE)
 
 
+def test_who_is_about_to_add_an_object_finds_its_folder(forgotten: Repository) -> None:
+    """Between making the folder of an object and its name there, gc takes the only one in there."""
+    cache = Cache(str(forgotten.path / ".git/dvlite/cache"))
+    gone = cache.object_path(hash_bytes(b"pushed" + LARGE))
+    with open_to_publish(gone + "0", temporary_folder=cache.temporary_folder) as stream:
+        gc(forgotten)
+        assert not os.path.exists(gone)
+        stream.write(b"another")
+    assert os.path.exists(gone + "0")
+
+
 def test_who_adds_an_object_that_gc_takes_meanwhile_adds_it_again(
     forgotten: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dvlite.storage.cache import Cache
-
     real = Cache.find_many
 
     def find_many(self: Cache, oids: Any) -> Any:
@@ -436,7 +442,6 @@ def test_leftovers_old_mirrors_and_expired_records_go(repository: Repository) ->
     record.write_text(f"{int(moment) - OLD_S} {rest}")
     age(repository)
     assert gc(repository)["leftovers"]["files"] == 0  # they may still be written
-    from dvlite.storage.cache import Cache
     from dvlite.storage.sweep import leftovers
 
     later = list(leftovers(Cache(str(cache)), time.time() + 3 * 24 * 3600))
