@@ -34,6 +34,7 @@ from dvlite.storage.sweep import (
     Contents,
     PackUse,
     Single,
+    give_back_aside,
     leftovers,
     look_through,
     remove_leftovers,
@@ -133,6 +134,7 @@ def execute(project: Project, todo: TrimPlan, progress: Progress = silent) -> tu
     with try_lock(os.path.join(cache.folder, "gc.lock"), cache.folder) as taken:
         if not taken:
             raise LockError("another dvlite gc is at work on this cache", "wait for it to finish")
+        give_back_aside(cache, todo.limit_s)
         done = [0]
 
         def told(size: int) -> None:

@@ -35,6 +35,9 @@ _ASIDE = "gc-"
 _UNFINISHED = re.compile(r"(?:\.tmp|pack|object|fetch|moved|link|gc)-[0-9a-f-]+")
 _DAMAGED = re.compile(r"(?:objects|packs)-[0-9a-f]{2}.*")
 _ROWS_A_TIME = 8192
+# What is set aside was last used hours before (the size limit) or days; what is made young in that
+# moment was used just then.
+_MADE_YOUNG_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,11 +280,14 @@ def is_unfinished(name: str) -> bool:
 
 def give_back_aside(cache: Cache, limit_s: float) -> None:
     """Objects that a gc had set aside when it was stopped, and that somebody made young in that
-    very moment, get their names again."""
+    very moment, get their names again; however long ago that was."""
     for name in _names(os.path.join(cache.folder, "tmp")):
         aside = os.path.join(cache.folder, "tmp", name)
         with suppress(FileNotFoundError, ValueError):
-            if name.startswith(_ASIDE) and os.stat(aside).st_mtime >= limit_s:
+            if not name.startswith(_ASIDE):
+                continue
+            here = os.stat(aside)
+            if here.st_mtime >= min(limit_s, here.st_ctime - _MADE_YOUNG_S):
                 _give_back(cache, aside, cache.object_path(bytes.fromhex(name[len(_ASIDE) :])))
 
 

@@ -235,6 +235,20 @@ def test_an_object_that_is_looked_up_amid_the_removal_stays(
     assert has(forgotten, b"pushed" + LARGE)
 
 
+@pytest.mark.parametrize("words", [["gc", "--yes"], ["cache", "trim", "--max-size", "0"]])
+def test_a_gc_that_was_killed_then_has_its_object_given_back_however_late(
+    forgotten: Repository, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    cache = Cache(str(forgotten.path / ".git/dvlite/cache"))
+    oid = hash_bytes(b"pushed" + LARGE)
+    os.rename(cache.object_path(oid), os.path.join(cache.temporary_folder, "gc-" + oid.hex()))
+    os.utime(os.path.join(cache.temporary_folder, "gc-" + oid.hex()))
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + OLD_S)
+    forgotten.dvlite(*words)
+    assert has(forgotten, b"pushed" + LARGE)
+
+
 def test_who_is_about_to_add_an_object_finds_its_folder(forgotten: Repository) -> None:
     """Between making the folder of an object and its name there, gc takes the only one in there."""
     cache = Cache(str(forgotten.path / ".git/dvlite/cache"))
