@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from dvlite.atomic import publish, temporary_name, try_lock
+from dvlite.errors import CorruptError
 from dvlite.storage.cache import Cache
 from dvlite.storage.localpack import LocalPack
 from dvlite.storage.pack import DATA, Member, PackWriter
@@ -31,7 +32,9 @@ REPLACED = ".idx.old"
 def consolidate_if_many(cache: Cache) -> bool:
     """Joins little packs when there are many; whether it did. Never waits for another process.
 
-    Not while some are passed over: they are damaged, and would be joined with the others.
+    Not while some are passed over: they are damaged, and would be joined with the others. Whoever
+    added something has it in the cache by now, and does not fail because this cannot be done: on a
+    full disk, or where a pack is damaged, which `fsck` tells.
     """
     if cache.passes_over:
         return False
@@ -41,8 +44,9 @@ def consolidate_if_many(cache: Cache) -> bool:
         return False
     if sum(name.endswith(".idx") for name in names) <= MANY_PACKS:
         return False
-    with packs_lock(cache) as taken:
+    with suppress(OSError, CorruptError), packs_lock(cache) as taken:
         return taken and _consolidate(cache.alone())
+    return False
 
 
 def _consolidate(cache: Cache) -> bool:

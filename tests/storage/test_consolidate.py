@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 from pathlib import Path
@@ -57,3 +58,27 @@ def test_old_packs_go_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert sum(name.endswith(".pack") for name in names) <= 2 * consolidate.MANY_PACKS + 2
     fresh = Cache(str(tmp_path))
     assert all(fresh.read(oid) == data for oid, data in objects.items())
+
+
+@pytest.mark.parametrize("trouble", ["no room", "a pack is cut short", "a pack is gone"])
+def test_an_add_does_not_fail_because_packs_cannot_be_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    cache = Cache(str(tmp_path), durable=False)
+    fill(cache, 10, seed=2)
+    pack = cache.packs()[0].path
+    if trouble == "no room":
+        monkeypatch.setattr(consolidate, "PackWriter", _no_room)
+    elif trouble == "a pack is gone":
+        os.unlink(pack)
+    else:
+        os.chmod(pack, 0o644)
+        os.truncate(pack, 50)
+    objects = fill(Cache(str(tmp_path), durable=False), 70)
+    fresh = Cache(str(tmp_path))
+    assert all(fresh.read(oid) == data for oid, data in objects.items())
+    assert not os.listdir(fresh.temporary_folder)
+
+
+def _no_room(*words: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
