@@ -122,7 +122,7 @@ def _show(result: FsckResult, repair: bool, quiet: bool) -> None:
     if result.remote is not None:
         state = "undamaged" if result.remote.clean else "damaged: see dvlite remote check"
         say(f"the remote {result.remote.remote} is {state}")
-    if result.clean:
+    if result.clean and not result.unknown:
         say("all is well" + (" now" if result.mended else ""), colour="green")
     elif not repair:
         note("hint: dvlite fsck --repair, with --from DIR from another cache or clone too")

@@ -19,7 +19,7 @@ from dvlite.ops.reachable import Use
 from dvlite.ops.remotes import is_known, open_named
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
-from dvlite.storage.cache import Cache
+from dvlite.storage.cache import Cache, Source
 from dvlite.storage.cachewriter import CacheWriter, adopt_file
 from dvlite.storage.fetch import fetch
 from dvlite.storage.fetched import Wanted
@@ -72,9 +72,9 @@ def open_cache(place: str) -> Cache:
         PathError: there is none.
     """
     if any(os.path.isdir(os.path.join(place, name)) for name in ("objects", "packs")):
-        return Cache(place)
+        return Source(place)
     try:
-        return Cache(Project.open(place).cache_folder)
+        return Source(Project.open(place).cache_folder)
     except DvliteError as error:
         raise PathError(
             f"{place} is neither a cache nor in a dvlite project: {error}",

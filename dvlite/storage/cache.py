@@ -64,7 +64,7 @@ class Cache:
     ) -> None:
         self.folder = folder
         self.durable = durable
-        self.sources = tuple(_Source(one) for one in sources)
+        self.sources = tuple(Source(one) for one in sources)
         self._moved = tuple(moved)
         self._without = without
         self._packs: dict[str, LocalPack] = {}
@@ -362,7 +362,6 @@ class Cache:
         # same clock tick, so only a clearly older folder is trusted.
         if changed_ns == self._listed_ns and time.time_ns() - changed_ns > 2_000_000_000:
             return False
-        self._listed_ns = changed_ns
         found = False
         for name in _names(self.packs_folder):
             path = os.path.join(self.packs_folder, name[:-4] + ".pack")
@@ -371,6 +370,7 @@ class Cache:
                 if pack is not None:
                     self._packs[path] = pack
                     found = True
+        self._listed_ns = changed_ns  # not where an index is damaged: others would seem missing
         return found
 
     def _open_pack(self, path: str) -> LocalPack | None:
@@ -380,9 +380,9 @@ class Cache:
             return None
 
 
-class _Source(Cache):
-    """A second source. What cannot be read there is not there: it may be unmounted, or somebody
-    else's to mend."""
+class Source(Cache):
+    """Another cache to read from. What cannot be read there is not there: it may be unmounted, or
+    somebody else's to mend."""
 
     def _list_packs(self) -> bool:
         try:

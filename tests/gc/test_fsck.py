@@ -175,6 +175,20 @@ def test_what_may_not_be_read_is_no_damage(
     assert object_of(filled, LARGE).exists() and not (cache_of(filled) / "damaged").exists()
 
 
+def test_a_cache_that_is_mended_from_may_be_damaged_itself(
+    filled: Repository, tmp_path: Path
+) -> None:
+    backup = tmp_path / "backup"
+    shutil.copytree(cache_of(filled), backup)
+    (backup / "packs" / ("0" * 64 + ".idx")).write_bytes(b"an index that is looked at first")
+    shutil.rmtree(cache_of(filled) / "packs")
+    shutil.rmtree(filled.store)
+    empty_workspace(filled)
+    said = filled.dvlite("fsck")
+    assert "not here, and not all remotes answered" in said.err and "well" not in said.out
+    assert fsck(filled, "--repair", "--from", str(backup), code=0)["mended"] == 100
+
+
 def test_a_damaged_listing_is_made_again(filled: Repository) -> None:
     filled.add_and_commit({"few/a": b"1", "few/sub/b": b"2"}, "few")
     tree = filled.path.joinpath("few.dvl").read_text().partition("blake3:")[2][:64]

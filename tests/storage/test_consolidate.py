@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dvlite.errors import CorruptError
 from dvlite.storage import consolidate
 from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import CacheWriter
@@ -58,6 +59,16 @@ def test_old_packs_go_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert sum(name.endswith(".pack") for name in names) <= 2 * consolidate.MANY_PACKS + 2
     fresh = Cache(str(tmp_path))
     assert all(fresh.read(oid) == data for oid, data in objects.items())
+
+
+def test_a_damaged_index_is_told_every_time_and_hides_no_other_pack(tmp_path: Path) -> None:
+    objects = fill(Cache(str(tmp_path), durable=False), 1)
+    (tmp_path / "packs" / ("0" * 64 + ".idx")).write_bytes(b"an index that is looked at first")
+    os.utime(tmp_path / "packs", (1e9, 1e9))  # long enough ago not to be listed again
+    cache = Cache(str(tmp_path))
+    for _ in range(2):
+        with pytest.raises(CorruptError):
+            cache.missing(objects)
 
 
 @pytest.mark.parametrize("trouble", ["no room", "a pack is cut short", "a pack is gone"])
