@@ -107,14 +107,15 @@ def move(project: Project, request: MoveRequest, progress: Progress = silent) ->
 
 def _refuse_several(repos: Sequence[GitRepo], step: Move) -> None:
     """A relative `cache.dir` counts from each project's folder, and there is one setting for all:
-    where it leads to several caches, the others would be found by nobody any more."""
+    where it leads to several caches, the others would be found by nobody any more. So would that
+    of a repository which used this one once, and has another one now."""
     used = {one.cache_folder for repo in repos for one in projects_of(repo)}
     others = [one for one in used - {step.source, step.target} if os.path.isdir(one)]
     if others:
         other = min(others)
         raise ConflictError(
-            f"cache.dir is relative, and for other work trees or projects it is {other}",
-            "give all the same cache first, and take over what that one has:\n"
+            f"a work tree or project that would move with it uses another cache: {other}",
+            "cache.dir there is relative or was changed; take over what that one has first:\n"
             f"dvlite config --local cache.dir {step.source}\ndvlite fsck --repair --from {other}",
         )
 
