@@ -11,17 +11,19 @@ import os
 from dvlite.errors import MissingError, PathError, StorageError
 from dvlite.project import Project
 from dvlite.storage.transfer import is_cache
+from dvlite.workspace.config import check
 
 
 def refuse_place(project: Project, folder: str) -> None:
     """Refuses a place that a cache cannot be put to.
 
     Raises:
-        PathError: inside of a work tree, of git's own folder, or of the cache as it is; not a
-        folder; holding other things. MissingError: the folder above is not there. StorageError:
-        it cannot be written to.
+        UsageError: its name cannot be in the settings. PathError: inside of a work tree, of git's
+        own folder, or of the cache as it is; not a folder; holding other things. MissingError: the
+        folder above is not there. StorageError: it cannot be written to.
     """
     if folder != project.default_cache():
+        check("cache.dir", folder, private=True)
         _refuse_inside_git(project, folder)
     old = os.path.realpath(project.cache_folder)
     real = os.path.realpath(folder)

@@ -247,8 +247,17 @@ def check(key: str, text: str, private: bool) -> None:
     """Refuses a setting that must not be written.
 
     Raises:
-        UsageError: unknown key, wrong value, a secret or a private key in the committed file.
+        UsageError: unknown key, wrong value, a secret or a private key in the committed file; text
+        that is not UTF-8, as the settings are.
     """
+    if not (key + text).isascii():
+        try:
+            (key + text).encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"{ascii(text)[1:-1]} is not UTF-8, which settings have to be",
+                "name a folder of another name, or a symbolic link to this one",
+            ) from error
     name, option = split_remote_key(key)
     if name:
         if option == "url":

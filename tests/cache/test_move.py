@@ -264,6 +264,20 @@ def test_places_that_cannot_be_are_refused_and_nothing_changes(
     full.dvlite("cache", "move", code=USAGE)
 
 
+def test_a_name_that_the_settings_cannot_hold_is_refused_before_anything_moves(
+    full: Repository, tmp_path: Path
+) -> None:
+    folder = tmp_path / os.fsdecode(b"not UTF-8 \xff")
+    assert "symbolic link" in refused(full, folder, USAGE)
+    move(full, tmp_path / "new")
+    os.rename(tmp_path / "new", folder)
+    full.dvlite("config", "--local", "--unset", "cache.dir")
+    full.dvlite("cache", "link", str(folder), code=USAGE)
+    (tmp_path / "link").symlink_to(folder)
+    full.dvlite("cache", "link", str(tmp_path / "link"))
+    whole(full)
+
+
 def test_a_folder_that_cannot_be_written_to_is_refused(full: Repository, tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
     if os.access(tmp_path / "locked", os.W_OK):
