@@ -72,6 +72,14 @@ def work_trees(repo: GitRepo) -> list[WorkTree]:
     return trees
 
 
+def linked_tops(common_dir: str) -> list[str]:
+    """The files' folders of the linked work trees of a repository, there or not."""
+    folder = os.path.join(common_dir, "worktrees")
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    tops = (_top_of(os.path.join(folder, name)) for name in names)
+    return [top for top in tops if top]
+
+
 def _main_tree(repo: GitRepo) -> WorkTree:
     if repo.git_dir == repo.common_dir:
         return WorkTree(repo.git_dir, repo.top, True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dvlite.errors import ConflictError, DvliteError, MissingError
-from dvlite.gitreachable import work_trees
+from dvlite.gitreachable import linked_tops, work_trees
 from dvlite.gitrepo import GitRepo
 from dvlite.ops.reachable import Kept, Reachable, reachable
 from dvlite.project import Project
@@ -85,7 +85,8 @@ def _is_at(user: User, place: str) -> bool:
 
 
 def _open(user: User) -> GitRepo | None:
-    for folder in (user.top, os.path.dirname(user.common_dir)):
+    # the work tree that used it first may be gone; a bare repository has no other way in
+    for folder in (user.top, os.path.dirname(user.common_dir), *linked_tops(user.common_dir)):
         try:
             repo = GitRepo.discover(folder)
         except DvliteError:

@@ -435,6 +435,24 @@ def test_a_user_of_the_cache_that_cannot_be_read_stops_gc_until_it_is_forgotten(
     first.dvlite("gc", "--forget", "nowhere", code=EXIT_MISSING)
 
 
+def test_a_repository_is_found_by_another_work_tree_when_the_first_one_is_gone(
+    shared: tuple[Repository, Repository, Path], tmp_path: Path
+) -> None:
+    """A bare repository can be found by its work trees only."""
+    first, second, cache = shared
+    bare = tmp_path / "bare" / "repository.git"
+    second.git("clone", "--quiet", "--bare", ".", str(bare))
+    trees = [Repository(tmp_path / name, second.store) for name in ("one", "two")]
+    for tree in trees:
+        subprocess.run(["git", "-C", bare, "worktree", "add", "--quiet", tree.path], check=True)
+        tree.dvlite("config", "--local", "cache.dir", str(cache))
+        tree.dvlite("checkout", code=None)
+    shutil.rmtree(second.path)
+    gc(first, "--forget", str(second.path))
+    shutil.rmtree(trees[0].path)
+    assert len(gc(first)["repositories"]) == 2 and has(first, b"both" + LARGE, cache)
+
+
 def test_a_users_file_that_is_damaged_stops_gc(
     shared: tuple[Repository, Repository, Path],
 ) -> None:
