@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from dvlite.atomic import publish
 from dvlite.errors import ConflictError, MissingError
@@ -81,10 +82,18 @@ def remember(project: Project, pointers: Mapping[str, Pointer]) -> list[Discarde
 
 def _write_down(project: Project, kept: Sequence[Discarded]) -> None:
     if kept:
-        with open(_file(project), "a", encoding="ascii") as stream:
-            stream.writelines(_render(one) for one in kept)
+        with open(_file(project), "a+b") as stream:
+            if not _ends_a_line(stream):  # as when the disk was full: what follows is a line anew
+                stream.write(b"\n")
+            stream.writelines(_render(one).encode("ascii") for one in kept)
             stream.flush()
             os.fsync(stream.fileno())
+
+
+def _ends_a_line(stream: BinaryIO) -> bool:
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, size - 1))
+    return stream.read(1) in (b"", b"\n")
 
 
 def listed(project: Project) -> list[Discarded]:

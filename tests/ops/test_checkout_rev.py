@@ -73,6 +73,21 @@ def test_force_discards_the_edits_of_the_path_and_keeps_a_copy(versions: Reposit
     assert versions.read(f"in/data.recovered-{kept}/a") == b"edited"
 
 
+def test_a_record_that_was_cut_short_does_not_take_the_next_one_along(
+    versions: Repository,
+) -> None:
+    """As by a full disk: who discards after that can have it back all the same."""
+    versions.write({"model": b"edited"})
+    versions.dvlite("checkout", "--force", "model")
+    record = next(versions.path.glob(".git/dvlite/*/discarded"))
+    record.write_bytes(record.read_bytes()[:-10])
+    versions.write({"model": b"edited once more"})
+    ran = versions.dvlite("checkout", "--force", "model", "--json")
+    kept = json.loads(ran.out)["recover"][0]["id"]
+    versions.dvlite("checkout", "--recover", kept)
+    assert versions.read(f"model.recovered-{kept}") == b"edited once more"
+
+
 def test_force_for_a_part_does_not_discard_other_edits(versions: Repository) -> None:
     versions.write({"in/data/a": b"edited", "in/data/b": b"edited too"})
     before = versions.work_files()
