@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,8 +81,10 @@ def test_fetch_brings_only_what_it_lacks(full: Repository, clone: Repository) ->
 def test_add_copies_what_it_reads_and_nothing_else(clone: Repository) -> None:
     """Nobody promises that a source keeps it; what was checked out from it is not read."""
     clone.dvlite("checkout")
-    for _ in range(2):  # by now nothing was written so lately that its time cannot be trusted
+    settled = time.monotonic() + 0.2  # then nothing was written so lately that it is not trusted
+    while time.monotonic() < settled:
         clone.dvlite("status")
+    clone.dvlite("status")
     clone.write({"data/f0": b"changed", "again": b"model" + LARGE})
     clone.dvlite("add", "data", "again")
     cache = Cache(str(cache_of(clone)))
