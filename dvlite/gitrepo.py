@@ -321,7 +321,9 @@ class GitRepo:
     def _refs(self, prefix: str) -> dict[str, str]:
         form = "%(refname)%00%(objectname)%00%(objecttype)%00%(*objectname)%00%(*objecttype)"
         found = {}
-        for line in os.fsdecode(self._run("for-each-ref", f"--format={form}", prefix)).splitlines():
+        listed = os.fsdecode(self._run("for-each-ref", f"--format={form}", prefix))
+        # `splitlines` would split names too, at characters such as U+2028
+        for line in listed.split("\n")[:-1]:
             name, target, kind, peeled, peeled_kind = line.split("\0")
             if kind == "commit" or peeled_kind == "commit":
                 found[name[len(prefix) :]] = target if kind == "commit" else peeled

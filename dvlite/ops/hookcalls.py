@@ -93,9 +93,11 @@ def _commit(repo: GitRepo, revision: str) -> str | None:
 def commits_of(lines: str, remote: str, url: str) -> Range:
     """The commits of a push, from what git tells its hook.
 
-    `lines`: "LOCAL-REF COMMIT REMOTE-REF COMMIT" each; a ref that is deleted brings nothing.
+    `lines`: "LOCAL-REF COMMIT REMOTE-REF COMMIT" each; a ref that is deleted brings nothing. The
+    first is what the user typed where that is no branch (`HEAD@{1 day ago}`), spaces included.
     """
-    fields = [line.split(" ") for line in lines.splitlines() if line.count(" ") == 3]
+    # a line ends with LF alone: branches may have other characters in their names that end lines
+    fields = [line.rsplit(" ", 3) for line in lines.split("\n") if line.count(" ") >= 3]
     tips = {local: None for _, local, _, _ in fields if not is_zero(local)}
     known = {theirs: None for _, _, _, theirs in fields if not is_zero(theirs)}
     return Range(tuple(tips), tuple(known), remote if remote and remote != url else None)

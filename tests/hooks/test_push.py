@@ -108,6 +108,18 @@ def test_a_new_branch_and_tags(hooked: Repository) -> None:
     assert remote_has(hooked, new, tagged, light)
 
 
+@pytest.mark.parametrize("what", ["HEAD^{/new model of mine}", "HEAD", "a\u2028b"])
+def test_what_is_pushed_may_be_named_in_any_way(hooked: Repository, what: str) -> None:
+    """git tells the hook what the user typed, spaces and all; a branch may hold what ends lines."""
+    hooked.write({"model": b"two"})
+    hooked.dvlite("add", "model")
+    new = hooked.commit("new model of mine")
+    hooked.git("branch", "a\u2028b")
+    assert "1 new file" in git(hooked, "push", "origin", f"{what}:refs/heads/b\u2029c").err
+    assert remote_has(hooked, new)
+    assert "everything is on" in hooked.dvlite("push", "--all-branches").out
+
+
 def test_tags_of_no_commit_are_let_through(hooked: Repository) -> None:
     hooked.git("tag", "tree", "HEAD^{tree}")
     hooked.git("tag", "blob", "HEAD:model.dvl")
