@@ -30,8 +30,11 @@ _NOTED = (
 _NOTE_BYTES = 1 << 20
 _HASH = re.compile(rb"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b")
 # What objects themselves say counts, not what `git replace` shows instead; the replacements are
-# refs, so both are found.
-_AS_IT_IS = ("--no-replace-objects", "-c", "log.showSignature=false")
+# refs, so both are found. And what merges brought, whatever somebody wants `-m` of `log` to mean.
+_AS_IT_IS = (
+    *("--no-replace-objects", "-c", "log.showSignature=false"),
+    *("-c", "log.diffMerges=separate"),
+)
 _EMPTY_BLOBS = frozenset(
     (
         "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",

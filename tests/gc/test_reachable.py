@@ -130,7 +130,10 @@ def test_a_merge_under_way_keeps_what_it_brings(repository: Repository) -> None:
     assert contents(repository, b"theirs") == {b"theirs"}
 
 
-def test_what_a_merge_alone_made_is_found(repository: Repository) -> None:
+@pytest.mark.parametrize("shown", ["separate", "off", "dense-combined", "first-parent"])
+def test_what_a_merge_alone_made_is_found(repository: Repository, shown: str) -> None:
+    """Also where the user's settings let `git log` show merges otherwise, or not at all."""
+    repository.git("config", "log.diffMerges", shown)
     version(repository, b"first")
     repository.git("checkout", "--quiet", "-b", "side")
     repository.git("commit", "--quiet", "--allow-empty", "-m", "side")
