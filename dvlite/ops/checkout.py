@@ -97,6 +97,9 @@ def checkout_pointers(
         targets = _targets(known, request.paths, base)
         rule = Rule(request.force, request.keep_edits)
         result = CheckoutResult()
+        result.steps += leave_to_git(project, targets)
+        for path in (step.path for step in result.steps):
+            del targets[path]
         for path, target in targets.items():
             if target is None and covering(known, path) is not None:
                 # its data is that of the folder around it now
@@ -254,6 +257,17 @@ def plan_path(
         result.steps.append(plan_step(looker, looker.look(path), target, ours, rule))
     except MissingError:
         result.missing.append((path, _count_missing(looker, target)))
+
+
+def leave_to_git(project: Project, targets: Mapping[str, Pointer | None]) -> list[Step]:
+    """Steps that do nothing, for paths whose pointer is gone because git itself has them now."""
+    gone = {project.to_git(path): path for path, target in targets.items() if target is None}
+    found: set[str] = set()
+    for file in project.repo.tracked(list(gone)):
+        parts = file.split("/")
+        above = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
+        found.update(gone[path] for path in above if path in gone)
+    return [Step(path, "leave", Here(path), None) for path in sorted(found)]
 
 
 def _count_missing(looker: Looker, target: Pointer | None) -> int:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from dvlite.atomic import publish_in_tree
 from dvlite.errors import ConflictError, CorruptError, DvliteError, MissingError, PathError
-from dvlite.ops.checkout import CheckoutResult, carry_out, plan_path
+from dvlite.ops.checkout import CheckoutResult, carry_out, leave_to_git, plan_path
 from dvlite.ops.looking import Looker
 from dvlite.ops.mergefetch import merge_fetching
 from dvlite.ops.pointermerge import PointerMerge, Three, keep_trees, merge_pointers
@@ -248,8 +248,10 @@ class _Resolving:
         clear_scratch(self.project)
         base = self.project.base()
         found = result.checkout
+        found.steps += leave_to_git(self.project, targets)
+        done = {step.path for step in found.steps}
         for path, target in targets.items():
-            if target is None and path not in base.entries:
+            if path in done or (target is None and path not in base.entries):
                 continue
             plan_path(self.looker, path, target, base, Rule(keep_edits=True), found)
         blocked = [step for step in found.steps if step.lost]

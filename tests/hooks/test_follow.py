@@ -57,6 +57,24 @@ def test_a_path_that_one_branch_lacks_comes_and_goes(hooked: Repository) -> None
     assert told.err == "dvlite: extra followed git: 1 file removed\n"
 
 
+@pytest.mark.parametrize("name", ["model", "data"])
+def test_what_git_itself_has_on_one_branch_is_left_to_git(hooked: Repository, name: str) -> None:
+    """The same bytes as the pointer's: they look like what dvlite put there."""
+    before = {path: hooked.read(path) for path in ("model", "data/a", "data/b")}
+    branch(hooked, "plain")
+    hooked.git("rm", "--quiet", f"{name}.dvl")
+    hooked.git("add", "--force", name)
+    told = git(hooked, "commit", "--quiet", "-m", "plain")
+    for _ in range(2):
+        assert "removed" not in told.err and not hooked.git("status", "--porcelain")
+        assert {path: hooked.read(path) for path in before} == before
+        hooked.git("checkout", "--quiet", "main")
+        assert {path: hooked.read(path) for path in before} == before and in_step(hooked)
+        told = git(hooked, "checkout", "--quiet", "plain")
+    assert "left" not in hooked.dvlite("checkout").out
+    assert {path: hooked.read(path) for path in before} == before
+
+
 def test_files_that_only_go_are_told(hooked: Repository) -> None:
     branch(hooked, "less")
     (hooked.path / "data/b").unlink()
