@@ -141,7 +141,11 @@ class _Resolving:
         base, ours, theirs = (blobs.get(stages.get(stage, ""), b"") for stage in (1, 2, 3))
         # one side's very text is what git leaves when no driver ran: nobody decided on that
         is_decided = self.request.side is None or "" not in inside
-        if data is not None and is_decided and data not in (ours, theirs):
+        if (
+            data is not None
+            and is_decided
+            and _with_lf(data) not in (_with_lf(ours), _with_lf(theirs))
+        ):
             with suppress(CorruptError, ConflictError):
                 return _State(path, parse(data, name))
         three = Three(name, base, ours, theirs)
@@ -335,6 +339,11 @@ def _report(cache: Cache, state: _State) -> Resolved:
         paths = differing(cache.read_tree, conflict.ours.oid, conflict.theirs.oid)
         left = tuple(os.fsdecode(path) for path in paths)
     return Resolved(state.path, None, left, conflict.why, tuple(state.chosen))
+
+
+def _with_lf(text: bytes) -> bytes:
+    """git may have written its lines with CR (`core.autocrlf`)."""
+    return text.replace(b"\r\n", b"\n")
 
 
 def _read(path: str) -> bytes | None:

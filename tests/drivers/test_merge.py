@@ -311,6 +311,20 @@ def test_tracked_no_longer_on_one_side_and_changed_on_the_other(
     assert not driven.git("status", "--short")
 
 
+def test_a_side_that_git_wrote_with_crlf_is_not_taken_for_a_decision(driven: Repository) -> None:
+    driven.git("config", "core.autocrlf", "true")
+    branches(driven, {"data/a": b"1"}, {})
+    driven.git("checkout", "--quiet", "theirs")
+    driven.dvlite("checkout")
+    driven.dvlite("rm", "--delete", "data")
+    driven.commit()
+    driven.git("checkout", "--quiet", "ours")
+    assert merge(driven) == 1  # git leaves our version in the work tree
+    assert b"\r\n" in driven.read("data.dvl")
+    assert "stopped tracking it" in driven.dvlite("resolve", code=1).out
+    assert unmerged(driven)
+
+
 def test_unsaved_edits_stay_whatever_is_decided(driven: Repository) -> None:
     branches(driven, {"data/a": b"1"}, {"data/a": b"2", "data/b": b"2"})
     assert merge(driven) == 1
