@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from dvlite.atomic import publish_in_tree
+from dvlite.errors import ConflictError
 from dvlite.gitfiles import small_blobs_of_history, small_files, with_attribute
 from dvlite.ops.dvccontent import Taken, take_names
 from dvlite.ops.importing import (
@@ -84,6 +85,7 @@ class _Importing:
         self.store = FolderSource("git-lfs's store", _store(project))
 
     def run(self) -> ImportResult:
+        _refuse_unmerged(self.project)
         tracked = self._tracked()
         old = self._old_versions() if self.request.history else {}
         if self.request.dry_run:
@@ -146,6 +148,10 @@ class _Importing:
             if one.executable:
                 pointer = replace(pointer, executable=True)
             before = self.pointers.get(one.path)
+            if before is not None and not before.same_content(pointer):
+                reason = "dvlite tracks it already, with other content"
+                self.result.items.append(Item(one.path, one.path, "not taken", reason=reason))
+                continue
             state: State = "taken" if before is None else "tracked"
             come_from = taken.come_from.get(text, ())
             self.result.items.append(Item(one.path, one.path, state, pointer, come_from))
@@ -227,6 +233,17 @@ class _Importing:
                 publish_in_tree(absolute, b"".join(kept))
                 self.project.repo.stage([git_path])
                 self.result.removed.append(f"{path} (lines with filter=lfs)")
+
+
+def _refuse_unmerged(project: Project) -> None:
+    """Of several versions of a file one would be taken, and git told that it is decided."""
+    paths = sorted(project.repo.unmerged("", project.to_git("")))
+    if paths:
+        more = f" (and {len(paths) - 1:,} more)" if len(paths) > 1 else ""
+        raise ConflictError(
+            f"a merge of {project.from_git(paths[0])}{more} is not decided",
+            "end the merge first: git status says how; then import",
+        )
 
 
 def _is_of_lfs(line: bytes) -> bool:

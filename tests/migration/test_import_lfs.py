@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.drivers.conftest import git
 from tests.repositories import Repository
 
 PARTIAL = 12
@@ -185,6 +186,43 @@ def test_an_extension_and_a_missing_object_are_named(repository: Repository) -> 
     assert reasons.keys() == {"extended", "lost"}
     assert "extension" in reasons["extended"] and "git lfs pull" in reasons["lost"]
     assert set(repository.git("ls-files").split()) >= {"extended", "lost", "large"}
+
+
+def stored(repository: Repository, data: bytes) -> None:
+    path = object_of(repository, data)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
+    repository.write({"x": pointer(data)})
+    repository.git("add", "--force", "x")
+
+
+def test_a_merge_that_is_not_decided_is_not_decided_by_the_import(repository: Repository) -> None:
+    stored(repository, b"base")
+    repository.commit()
+    for name in ("ours", "theirs"):
+        repository.git("checkout", "--quiet", "-b", name, "main")
+        stored(repository, name.encode())
+        repository.commit()
+    assert git(repository, "merge", "--quiet", "ours").code == 1
+    before = repository.work_files()
+    for words in ((), ("--dry-run",)):
+        assert "merge of x is not decided" in repository.dvlite("import-lfs", *words, code=None).err
+    assert repository.work_files() == before
+
+
+def test_a_version_that_came_from_a_branch_with_git_lfs_is_not_dropped(
+    repository: Repository,
+) -> None:
+    stored(repository, b"one")
+    repository.commit()
+    imported(repository)
+    mine = repository.read("x.dvl")
+    repository.commit("imported")
+    stored(repository, b"two")  # as a merge brings it
+    repository.commit("theirs")
+    item = imported(repository, code=PARTIAL)["items"][0]
+    assert item["state"] == "not taken" and "with other content" in item["reason"]
+    assert "x" in repository.git("ls-files").split() and repository.read("x.dvl") == mine
 
 
 def test_a_link_in_the_store_is_not_followed(repository: Repository, tmp_path: Path) -> None:
