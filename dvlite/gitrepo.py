@@ -19,6 +19,8 @@ from dvlite.gitcall import discovery_error, error_of, scrubbed, start
 
 # Arguments of one process are limited to 2 MB on Linux and 1 MB on macOS.
 _PATHS_A_CALL = 200
+# Why git does not even ask its rules.
+_BEYOND = (b"is beyond a symbolic link", b"is in submodule")
 # A pointer is some 150 bytes; whatever is larger than this is not one, and is not read.
 MAX_BLOB_BYTES = 64 << 10
 
@@ -91,15 +93,24 @@ class GitRepo:
         return found
 
     def ignored(self, paths: Iterable[str]) -> set[str]:
-        """Those of `paths` that git ignores (a folder's path ends with `/`)."""
+        """Those of `paths` that git ignores (a folder's path ends with `/`), or could never take
+        up: what lies behind a symbolic link, or in another repository."""
+        names = list(paths)
         # in front of a name that begins with a colon, as `:(top)` does, it keeps it a name
-        text = b"".join(b"./" + os.fsencode(path) + b"\0" for path in paths)
+        text = b"".join(b"./" + os.fsencode(path) + b"\0" for path in names)
         if not text:
             return set()
         done = self._start(["check-ignore", "-z", "--stdin", "--no-index"], text)
-        if done.returncode > 1:
+        if done.returncode <= 1:
+            return {path[2:] for path in _split(done.stdout)}
+        if not any(words in done.stderr for words in _BEYOND):
             raise error_of(done)
-        return {path[2:] for path in _split(done.stdout)}
+        folders: dict[str, list[str]] = {}
+        for path in names:
+            folders.setdefault(os.path.dirname(path), []).append(path)
+        if len(folders) == 1:
+            return set(names)
+        return {path for some in folders.values() for path in self.ignored(some)}
 
     def stage(self, paths: Sequence[str]) -> None:
         """Puts the files' content (or that they are gone) into git's index."""

@@ -33,6 +33,17 @@ def test_a_forgotten_add_is_refused(hooked: Repository) -> None:
     assert commit(hooked, "-a").code == 0
 
 
+def test_a_folder_that_is_a_link_now_does_not_stop_everything(hooked: Repository) -> None:
+    """git would not say whether it ignores what lies behind it."""
+    hooked.add_and_commit({"in/x": b"x"}, "in/x")
+    (hooked.path / "in").rename(hooked.path / "moved")
+    (hooked.path / "in").symlink_to("moved")
+    assert hooked.dvlite("status").code == 0
+    assert commit(hooked).code == 0
+    hooked.write({".gitignore": b""})
+    refused(commit(hooked), "git does not ignore", "model")
+
+
 def test_the_command_that_is_named_fits_the_folder(hooked: Repository) -> None:
     hooked.write({"model": b"two", "src/x.py": b""})
     inside = Repository(hooked.path / "src", hooked.store)
