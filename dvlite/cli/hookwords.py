@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from dvlite.cli.output import complain, count, name, note, size, warn
 from dvlite.cli.push import show
+from dvlite.pipeline.lockfile import FILE as LOCK
+from dvlite.pipeline.lockfile import TO_DECIDE
 
 if TYPE_CHECKING:
     from dvlite.ops.checkout import CheckoutResult
@@ -87,7 +89,9 @@ def _way_out(fault: str, place: _Place, paths: Sequence[str]) -> str:
         f"or allow larger ones: {place.command('config core.max_git_file_size 50M')}",
         "not ignored": add,
         "in git": f"git rm -r {cached}",
-        "undecided": place.command("resolve --ours PATH, or --theirs"),
+        "undecided": TO_DECIDE
+        if paths == [LOCK]
+        else place.command("resolve --ours PATH, or --theirs"),
     }[fault]
 
 

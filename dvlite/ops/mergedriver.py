@@ -138,9 +138,7 @@ def _merge_lock(three: Three, folder: str, cache_folder: str | None) -> tuple[by
     if len(conflicts) > _NAMED:
         messages.append(f"and {len(conflicts) - _NAMED:,} more stages")
     data = lockfile.render_conflicted(merged, sides, three.labels, three.marker)
-    return data, MergeReport(
-        False, tuple(messages), "dvlite run, when dvlite.yaml and the code are merged"
-    )
+    return data, MergeReport(False, tuple(messages), lockfile.TO_DECIDE)
 
 
 # What ends so is merged by that.

@@ -17,6 +17,7 @@ from dvlite.ops.pointers import pointers_of
 from dvlite.ops.push import unpushed
 from dvlite.ops.remotes import Contact, chosen_names, last_contact
 from dvlite.ops.stepping import missing_files
+from dvlite.pipeline.naming import LOCK
 from dvlite.progress import Progress, silent
 from dvlite.project import Project
 from dvlite.storage.treediff import Comparison, Readers, compare
@@ -87,7 +88,9 @@ def status(project: Project, request: StatusRequest, progress: Progress = silent
     base = project.base()
     looker = Looker(project, progress, sizes_only=True)
     result = Status()
-    names = set(pointers) | set(broken) | set(base.entries)
+    names = set(pointers) | set(broken)
+    if LOCK not in broken:  # which paths a lockfile that cannot be read names, nobody knows
+        names |= set(base.entries)
     for path in sorted(_limit(names, pointers, request.paths)):
         if path in broken:
             result.paths.append(PathStatus(path, "unreadable", reason=broken[path]))

@@ -35,6 +35,12 @@ _PLAIN_FILE = re.compile(
     r'"size": (0|[1-9][0-9]{0,17})(?(2), "files": (0|[1-9][0-9]{0,17}))\}\Z'
 )
 _MARKERS = re.compile(r"^(<<<<<<<|=======$|>>>>>>>|\|\|\|\|\|\|\|)", re.MULTILINE)
+# What is left may be of one side for one stage, and of the other for the next: `dvlite run` runs
+# those that do not fit.
+TO_DECIDE = (
+    f"delete one side of each stage and the marker lines in {FILE}, "
+    f"or git checkout --ours {FILE} (or --theirs); then dvlite run"
+)
 _HINT = "restore it: git checkout -- dvlite.lock"
 
 
@@ -232,7 +238,7 @@ def _refuse_markers(text: str, name: str) -> None:
     if _MARKERS.search(text):
         raise ConflictError(
             f"{name} holds git's conflict markers",
-            f"choose: dvlite resolve --ours {name}, or --theirs; dvlite run makes it anew",
+            TO_DECIDE,
         )
 
 

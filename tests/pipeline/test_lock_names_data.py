@@ -14,6 +14,7 @@ from dvlite.ops.reachable import reachable
 from dvlite.pipeline import lockfile
 from dvlite.pipeline.lockfile import LockedFile, LockedStage
 from dvlite.project import Project
+from tests.drivers.conftest import git
 from tests.repositories import Repository
 
 OUTS = {"model.pt": b"weights", "features/a.csv": b"1,2\n", "features/b.csv": b"3,4\n"}
@@ -136,6 +137,32 @@ def test_two_branches_lockfiles_are_merged_by_stage(run_once: Repository) -> Non
     merged = lockfile.parse(run_once.read("dvlite.lock"))
     assert sorted(merged) == ["stage-a", "stage-b", "train"]
     assert run_once.read("a.bin") == b"a"
+
+
+def test_a_lockfile_in_conflict_is_decided_as_the_hint_says(run_once: Repository) -> None:
+    pipeline = b"stages:\n  copy:\n    cmd: cp in out\n    deps: [in]\n    outs: [out]\n"
+    run_once.dvlite("install")
+    run_once.write({"dvlite.yaml": pipeline})
+    for name in ("base", "ours", "theirs"):
+        run_once.git("checkout", "--quiet", "-B", name, "base" if name != "base" else "main")
+        run_once.write({"in": name.encode()})
+        run_once.dvlite("run")
+        run_once.git("add", "in", "dvlite.yaml")
+        run_once.commit()
+    told = git(run_once, "merge", "ours")
+    assert told.code == 1 and "both sides ran the stage copy" in told.err
+    hint = "git checkout --ours dvlite.lock (or --theirs); then dvlite run"
+    assert hint in told.err and "dvlite resolve" not in told.err
+    status = run_once.dvlite("status").out
+    assert hint in status and "its pointer is gone" not in status
+    assert hint in run_once.dvlite("run", code=None).err
+    run_once.git("checkout", "--quiet", "--ours", "dvlite.lock")
+    run_once.write({"in": b"decided"})
+    run_once.dvlite("run")
+    assert run_once.read("out") == b"decided"
+    run_once.git("add", "in")
+    run_once.commit()
+    assert not run_once.git("status", "--porcelain")
 
 
 def test_a_pointer_beside_an_output_of_that_name_counts(run_once: Repository) -> None:
