@@ -29,7 +29,9 @@ class FoundFile(NamedTuple):
 
 
 def changed(repo: GitRepo, paths: Sequence[str]) -> set[str]:
-    """Those of `paths` that differ from the last commit."""
+    """Those of `paths` that differ from the last commit; all before the first one."""
+    if repo.head() is None:
+        return set(paths)
     words = ["--literal-pathspecs", "diff", "--no-ext-diff", "--name-only", "-z", "HEAD"]
     return set(_split(repo.ask(*words))) & set(paths)
 

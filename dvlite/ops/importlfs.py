@@ -227,7 +227,10 @@ class _Importing:
             if os.path.basename(path) != ".gitattributes" or os.path.islink(absolute):
                 continue
             with open(absolute, "rb") as stream:
-                data = stream.read(_MOST_ATTRIBUTES)
+                data = stream.read(_MOST_ATTRIBUTES + 1)
+            if len(data) > _MOST_ATTRIBUTES:
+                self.result.left.append((path, "it is large: take out its lines by hand"))
+                continue
             kept = [line for line in data.splitlines(True) if not _is_of_lfs(line)]
             if len(kept) != len(data.splitlines()):
                 publish_in_tree(absolute, b"".join(kept))

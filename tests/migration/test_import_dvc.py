@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -190,6 +191,21 @@ def test_remove_old_takes_away_what_git_can_bring_back(dvc_project: DvcProject) 
     assert (dvc_project.path / "dvc.yaml").exists() and (dvc_project.path / ".dvc/cache").exists()
     assert {"what": ".dvc", "reason": "DVC's settings stay: dvc.yaml needs them"} in found["left"]
     check_files(dvc_project.path, dvc_project.contents[1])
+
+
+def test_before_the_first_commit_dvcs_files_stay(own_home: Path, tmp_path: Path) -> None:
+    """git could bring none of them back."""
+    repository = Repository(tmp_path / "new", tmp_path / "store")
+    repository.path.mkdir()
+    repository.git("init", "--quiet")
+    digest = hashlib.md5(b"data").hexdigest()
+    text = f"outs:\n- md5: {digest}\n  size: 4\n  hash: md5\n  path: x\n"
+    repository.write({".dvc/config": b"", "x.dvc": text.encode(), "x": b"data"})
+    repository.dvlite("init")
+    found = json.loads(repository.dvlite("import-dvc", "--remove-old", "--json").out)
+    assert [one["state"] for one in found["items"]] == ["taken"] and not found["removed"]
+    assert "x.dvc" in [one["what"] for one in found["left"]]
+    assert repository.read("x.dvc") == text.encode()
 
 
 def test_without_dvc_it_says_so(repository: Repository) -> None:

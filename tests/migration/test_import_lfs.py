@@ -148,6 +148,17 @@ def test_lines_of_gitattributes_go_only_with_remove_old(lfs: Repository) -> None
     lfs.commit("without git-lfs")
 
 
+def test_gitattributes_that_are_too_large_to_read_stay_whole(repository: Repository) -> None:
+    stored(repository, b"one")
+    text = b"x filter=lfs\n" + b"# a comment\n" * 100_000
+    repository.write({".gitattributes": text})
+    repository.git("add", ".gitattributes")
+    repository.commit()
+    found = imported(repository, "--remove-old")
+    assert [one["what"] for one in found["left"]] == [".gitattributes"] and not found["removed"]
+    assert repository.read(".gitattributes").startswith(text)
+
+
 def test_dry_run_does_nothing(lfs: Repository) -> None:
     before = lfs.work_files()
     found = imported(lfs, "--dry-run", "--history")
