@@ -23,6 +23,7 @@ _PATHS_A_CALL = 200
 _BEYOND = (b"is beyond a symbolic link", b"is in submodule")
 # A pointer is some 150 bytes; whatever is larger than this is not one, and is not read.
 MAX_BLOB_BYTES = 64 << 10
+_SHA256_DIGITS = 64  # of a commit's name, in a repository of `git init --object-format=sha256`
 
 
 class Commit(NamedTuple):
@@ -213,6 +214,8 @@ class GitRepo:
 
     def describe(self, commit: str) -> Commit:
         """Author, date and subject of a commit."""
+        if len(commit) == _SHA256_DIGITS:
+            return self._describe_sha256(commit)
         from git import Repo  # costs 100 ms, and only people who read history pay
 
         with Repo(self.top, search_parent_directories=False) as repo:
@@ -220,6 +223,15 @@ class GitRepo:
             subject = str(found.summary)
             date = found.authored_datetime.isoformat()
             return Commit(found.hexsha, found.hexsha[:8], str(found.author.name), date, subject)
+
+    def _describe_sha256(self, commit: str) -> Commit:
+        """GitPython knows only SHA-1."""
+        form = "--format=%H%x00%an%x00%aI%x00%s"
+        words = ["show", "--no-patch", "--no-show-signature", "--encoding=UTF-8", form]
+        text = self._run(*words, "--end-of-options", commit).decode("utf-8", "replace")
+        found, author, date, subject = text.rstrip("\n").split("\0")
+        date = date[:-1] + "+00:00" if date.endswith("Z") else date
+        return Commit(found, found[:8], author, date, subject)
 
     def parents(self, commit: str) -> int:
         """How many parents a commit has."""

@@ -154,3 +154,15 @@ def test_nothing_to_show(repository: Repository) -> None:
 )
 def test_bad_input_is_said(history: Repository, words: list[str], code: int, said: str) -> None:
     assert said in history.dvlite("log", *words, code=code).err
+
+
+def test_a_repository_with_sha256_names(own_home: Path, tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "new", tmp_path / "store")
+    repository.path.mkdir()
+    repository.git("init", "--quiet", "--object-format=sha256")
+    repository.dvlite("init")
+    commit = repository.add_and_commit({"x": b"x"}, "x")
+    (found,) = entries(repository)
+    assert found["commit"] == commit and found["subject"] == "a commit"
+    date = repository.git("show", "-s", "--format=%aI").strip().replace("Z", "+00:00")
+    assert found["date"] == date
