@@ -93,6 +93,7 @@ def refusal(
         if cover is not None:
             raise PathError(f"it is inside {cover[0]}, which dvlite tracks")
         check_pointers(pointers, path)
+        _refuse_in_the_way(project, path)
     except PathError as error:
         return Item(path, "", "not taken", reason=str(error))
     try:
@@ -101,6 +102,16 @@ def refusal(
     except PathError:
         return Item(path, "", "in git", notes=("git itself has it",))
     return None
+
+
+def _refuse_in_the_way(project: Project, path: str) -> None:
+    folder = os.path.dirname(path)
+    while folder:
+        if os.path.isfile(project.absolute(folder)):
+            raise PathError(f"{folder} is a file")
+        folder = os.path.dirname(folder)
+    if os.path.isdir(project.absolute(pointer_path(path))):
+        raise PathError(f"{pointer_path(path)} is a folder, where its pointer should be")
 
 
 def track(

@@ -208,6 +208,24 @@ def test_before_the_first_commit_dvcs_files_stay(own_home: Path, tmp_path: Path)
     assert repository.read("x.dvc") == text.encode()
 
 
+def test_an_output_that_something_is_in_the_way_of_does_not_stop_the_others(
+    repository: Repository,
+) -> None:
+    digest = hashlib.md5(b"data").hexdigest()
+    outs = "".join(f"- md5: {digest}\n  hash: md5\n  path: {path}\n" for path in ("x/y", "z", "a"))
+    files = {".dvc/config": b"", "some.dvc": f"outs:\n{outs}".encode(), "x": b"", "a": b"data"}
+    repository.write({**files, "z.dvl/there": b""})
+    ran = repository.dvlite("import-dvc", "--json", code=PARTIAL)
+    found = {one["path"]: one for one in json.loads(ran.out)["items"]}
+    assert {path: one["state"] for path, one in found.items()} == {
+        "a": "taken",
+        "x/y": "not taken",
+        "z": "not taken",
+    }
+    assert "x is a file" in found["x/y"]["reason"] and "is a folder" in found["z"]["reason"]
+    assert json.loads(repository.dvlite("status", "--json").out)["clean"]
+
+
 def test_without_dvc_it_says_so(repository: Repository) -> None:
     assert "no repository of DVC" in repository.dvlite("import-dvc", code=PROJECT).err
 
