@@ -270,23 +270,37 @@ class GitRepo:
     def read_blobs(
         self, blobs: Iterable[str], most_bytes: int = MAX_BLOB_BYTES
     ) -> Iterator[tuple[str, bytes]]:
-        """The content of these blobs, each cut off after `most_bytes` + 1 bytes."""
-        with subprocess.Popen(
-            self._command(["cat-file", "--batch"]),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=self._environment(),
-        ) as process:
-            assert process.stdin is not None and process.stdout is not None
-            for blob in blobs:
-                process.stdin.write(blob.encode("ascii") + b"\n")
-                process.stdin.flush()
-                head = process.stdout.readline().split()
-                if len(head) == 3 and head[1] == b"blob":
-                    yield blob, _read_capped(process.stdout, int(head[2]), most_bytes)
-                elif len(head) == 3:
-                    _read_capped(process.stdout, int(head[2]), 0)
+        """The content of these blobs, each cut off after `most_bytes` + 1 bytes; those that git
+        does not have are left out.
+
+        Raises:
+            ProjectError: git gave up, as where a partial clone cannot fetch one.
+        """
+        try:
+            with subprocess.Popen(
+                self._command(["cat-file", "--batch"]),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=self._environment(),
+            ) as process:
+                assert process.stdin is not None and process.stdout is not None
+                for blob in blobs:
+                    process.stdin.write(blob.encode("ascii") + b"\n")
+                    process.stdin.flush()
+                    line = process.stdout.readline()
+                    head = line.split()
+                    if not line.endswith(b"\n"):
+                        raise BrokenPipeError
+                    if len(head) == 3 and head[1] == b"blob":
+                        yield blob, _read_capped(process.stdout, int(head[2]), most_bytes)
+                    elif len(head) == 3:
+                        _read_capped(process.stdout, int(head[2]), 0)
+        except BrokenPipeError as error:  # also from the end of `with`, which closes stdin
+            raise ProjectError(
+                "git ended before it had read all that was asked for (git cat-file)",
+                "a partial clone needs its remote; `git fsck` says what is missing or damaged",
+            ) from error
 
     # -- work trees --------------------------------------------------------------------------------
 
@@ -397,11 +411,19 @@ def _batches(paths: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _read_capped(stream: object, size: int, most: int) -> bytes:
-    """Reads a blob and its newline; keeps only the beginning of a large one."""
+    """Reads a blob and its newline; keeps only the beginning of a large one.
+
+    Raises:
+        BrokenPipeError: the stream ends before.
+    """
     read = stream.read  # type: ignore[attr-defined]
     data: bytes = read(min(size, most + 1))
     left = size - len(data)
     while left > 0:
-        left -= len(read(min(left, 1 << 20))) or left
-    read(1)
+        more = len(read(min(left, 1 << 20)))
+        if not more:
+            raise BrokenPipeError
+        left -= more
+    if read(1) != b"\n":
+        raise BrokenPipeError
     return data

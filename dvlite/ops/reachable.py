@@ -172,7 +172,9 @@ def _add_versions(
         for blob in lacking:
             one = by_blob[blob][0]
             name = f"{one.commits[0][:8]}:{one.path}" if one.commits else one.path
-            found.unreadable.append((name, f"git does not have it ({blob[:8]})"))
+            why = f"git does not have it ({blob[:8]})"
+            found.unreadable.append((name, why))
+            found.uncertain.append((name, why))
 
 
 def _add(path: str, data: bytes, use: Use, found: Reachable) -> None:

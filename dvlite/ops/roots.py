@@ -215,7 +215,9 @@ def of_changes(
     for blobs in (named.keys() - locks.keys(), locks.keys()):
         inside = [blob for blob in named if blob in blobs]
         most = most_bytes(named[inside[0]][0]) if inside else 0
+        lacking = set(inside)
         for blob, data in project.repo.read_blobs(inside, most):
+            lacking.discard(blob)
             path, commit = named[blob]
             pointers = _parse_all({path: data}, commit[:8], roots)
             for item in _at_paths(pointers, paths, strict=False):
@@ -223,3 +225,5 @@ def of_changes(
                 if key not in seen:
                     seen.add(key)
                     yield _of_revision(item, commit[:8])
+        for path, commit in (named[blob] for blob in sorted(lacking)):
+            roots.unreadable.append((f"{commit[:8]}:{path}", "git does not have it"))

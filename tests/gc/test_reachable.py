@@ -18,6 +18,7 @@ from dvlite.workspace.pointer import Pointer
 from tests.repositories import Repository
 
 DAY_S = 24 * 3600
+EXIT_PROJECT = 3
 
 
 def found(repository: Repository, kept: Kept | None = None) -> Reachable:
@@ -244,6 +245,35 @@ def test_what_cannot_be_read_is_told_and_a_newer_format_stops_who_deletes(
     repository.commit("newer")
     with pytest.raises(CorruptError, match="may name data"):
         found(repository).refuse_uncertain()
+
+
+def test_a_partial_clone_whose_remote_is_away_stops_who_deletes(
+    repository: Repository, tmp_path: Path
+) -> None:
+    """git ends amid its answers then: what it did not say is not what nothing names."""
+    for data in (b"first", b"second", b"third"):
+        version(repository, data)
+    repository.share()
+    origin = tmp_path / "origin.git"
+    repository.git("-C", str(origin), "config", "uploadpack.allowFilter", "true")
+    url, path = f"file://{origin}", tmp_path / "partial"
+    repository.git("clone", "--quiet", "--filter=blob:none", url, str(path))
+    partial = Repository(path, repository.store)
+    origin.rename(tmp_path / "away.git")
+    with pytest.raises(CorruptError, match="git ended before"):
+        found(partial)
+    ran = partial.dvlite("push", "--all-commits", code=EXIT_PROJECT)
+    assert "git ended before" in ran.err and "a partial clone needs its remote" in ran.err
+
+
+def test_a_pointer_that_git_has_lost_is_told_and_stops_who_deletes(repository: Repository) -> None:
+    commit = version(repository, b"first")
+    version(repository, b"second")
+    blob = repository.git("rev-parse", f"{commit}:model.dvl").strip()
+    (repository.path / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    with pytest.raises(CorruptError, match="it may name data"):
+        found(repository).refuse_uncertain()
+    assert "model.dvl: git does not have it" in repository.dvlite("push", "--all-commits").err
 
 
 def test_a_damaged_base_stops_who_deletes(repository: Repository) -> None:
