@@ -382,9 +382,17 @@ class GitRepo:
         """In a pre-commit hook git names a temporary index, which counts only in its own tree."""
         environment = scrubbed()
         index = os.environ.get("GIT_INDEX_FILE")
-        if index and os.path.join(self.top, index).startswith(self.git_dir + os.sep):
+        if index and self._is_own_index(os.path.join(self.top, index)):
             environment["GIT_INDEX_FILE"] = index
         return environment
+
+    def _is_own_index(self, path: str) -> bool:
+        """Not where the hook is of another work tree, or of a submodule: the main one's folder
+        holds theirs."""
+        front = self.git_dir + os.sep
+        if not path.startswith(front):
+            return False
+        return path[len(front) :].split(os.sep)[0] not in ("worktrees", "modules")
 
 
 def _draft(path: str) -> str:

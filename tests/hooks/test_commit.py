@@ -183,3 +183,15 @@ def test_a_second_work_tree_is_judged_by_its_own_index(hooked: Repository, tmp_p
     assert commit(second).code == 0
     second.write({"data/a": b"edited in the second"})
     refused(commit(second), "\n  data\n")
+
+
+def test_the_index_of_another_work_trees_commit_is_not_written_to(hooked: Repository) -> None:
+    """git tells its hooks which index it is about to commit: here, not the one of who calls."""
+    place = hooked.path.parent / "beside"
+    hooked.git("worktree", "add", "--quiet", "-b", "beside", str(place))
+    index = hooked.git("-C", str(place), "rev-parse", "--git-path", "index").strip()
+    hooked.write({"more": b"more"})
+    env = {"GIT_INDEX_FILE": str(place / index), "GIT_DIR": str((place / index).parent)}
+    hooked.process("add", "more", env=env)
+    assert "A  more.dvl" in hooked.git("status", "--porcelain")
+    assert not hooked.git("-C", str(place), "status", "--porcelain")
