@@ -182,7 +182,7 @@ def _add(path: str, data: bytes, use: Use, found: Reachable) -> None:
     label = use._replace(path=path).label
     try:
         if _is_imported(path):
-            for pointer in imported.parse(data).values():
+            for _, pointer in imported.pairs(data):
                 found.uses.append(use._replace(pointer=pointer, path=path, where="imported"))
         elif is_lock(path):
             _add_outputs(path, data, use, found)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -54,24 +54,38 @@ def load(root: str) -> Imported:
 
 
 def parse(data: bytes) -> Imported:
-    """Reads the file's bytes."""
+    """Reads the file's bytes.
+
+    A `md5-dos2unix` name stands for every content that differs in its line ends alone: where two
+    branches found different ones, any is what the name says, and the smallest oid counts.
+    """
+    found: Imported = {}
+    for name, pointer in pairs(data):
+        known = found.setdefault(name, pointer)
+        if known == pointer:
+            continue
+        if not name.startswith("md5-dos2unix:"):
+            raise CorruptError(f"{FILE} says two different things of {name}")
+        found[name] = min(known, pointer, key=lambda one: one.oid)
+    return found
+
+
+def pairs(data: bytes) -> Iterator[tuple[str, Pointer]]:
+    """Every name and what stands for it, as the lines have them."""
     lines = data.decode("utf-8", "replace").replace("\r\n", "\n").splitlines()
     if not lines or not lines[0].startswith("dvlite imported "):
         raise CorruptError(f"{FILE} does not begin with {_HEAD!r}", f"git checkout -- {FILE}")
     if lines[0] != _HEAD:
         raise FormatVersionError(f"{FILE} begins with {lines[0][:40]!r}", "upgrade dvlite")
-    found: Imported = {}
     for line in lines[1:]:
         match = _LINE.match(line)
         if match is None:
             raise CorruptError(f"{FILE} has a line that is none of its: {line[:80]!r}")
         name, kind, oid, size, files = match.groups()
-        pointer = Pointer(
-            "tree" if kind == "tree" else "file", from_text(oid), int(size), int(files)
+        yield (
+            name,
+            Pointer("tree" if kind == "tree" else "file", from_text(oid), int(size), int(files)),
         )
-        if found.setdefault(name, pointer) != pointer:
-            raise CorruptError(f"{FILE} says two different things of {name}")
-    return found
 
 
 def save(root: str, imported: Mapping[str, Pointer]) -> None:

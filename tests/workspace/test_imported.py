@@ -6,7 +6,7 @@ import pytest
 
 from dvlite.errors import CorruptError, FormatVersionError
 from dvlite.storage.oid import hash_bytes
-from dvlite.workspace.imported import parse, render
+from dvlite.workspace.imported import pairs, parse, render
 from dvlite.workspace.pointer import Pointer
 
 OID = "ea8f163db38682925e4491c5e58d4bb3506ef8c14eb78a86e908c5624a67200f"
@@ -45,12 +45,20 @@ def test_what_git_merges_line_by_line_is_read() -> None:
         GOLDEN.replace(b" 5 1", b" -5 1"),
         GOLDEN.replace(b"sha256:ab", b"sha256:/b"),
         GOLDEN.replace(b"file", b"link"),
-        GOLDEN + f"{HELLO} file blake3:{'0' * 64} 5 1\n".encode(),
+        GOLDEN + f"sha256:{'ab' * 32} file blake3:{'0' * 64} 5 1\n".encode(),
     ],
 )
 def test_other_bytes_are_refused(wrong: bytes) -> None:
     with pytest.raises(CorruptError):
         parse(wrong)
+
+
+def test_a_name_that_two_branches_found_with_other_line_ends_is_one_of_both() -> None:
+    other = f"{HELLO} file blake3:{'0' * 64} 6 1\n".encode()
+    head, *lines = GOLDEN.splitlines(keepends=True)
+    for text in (GOLDEN + other, head + other + b"".join(lines)):
+        assert parse(text) == {**FOUND, HELLO: Pointer("file", bytes(32), 6)}
+        assert {one.oid for _, one in pairs(text)} == {bytes(32), hash_bytes(b"hello")}
 
 
 def test_a_newer_version_is_refused() -> None:
