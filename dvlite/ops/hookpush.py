@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dvlite.errors import DvliteError
 from dvlite.gitchanges import Range, unpublished
 from dvlite.githistory import PointerChange
 from dvlite.gitrepo import GitRepo
 from dvlite.ops.hookprojects import paths_by_project
 from dvlite.ops.push import PushRequest, PushResult, push_roots
-from dvlite.ops.roots import Roots, add_imported, of_changes
+from dvlite.ops.roots import Named, Roots, of_changes
 from dvlite.progress import Progress, silent
+from dvlite.project import Project
 from dvlite.workspace import imported
 
 
@@ -54,10 +56,26 @@ def push_data(
         older = [change for change in mine if change.commit not in ours]
         roots.current = list(of_changes(project, current, (), roots))
         roots.older = list(of_changes(project, older, (), roots))
-        if mapping in names:
-            add_imported(project, roots, ())
+        _add_mapped(project, roots, [one for one in changes if one.path == mapping])
         unreadable = tuple(roots.unreadable)
         roots.unreadable.clear()
         request = PushRequest(jobs=int(project.config.get("core.jobs") or 4))
         result = push_roots(project, roots, request, progress) if roots.everything() else None
         yield Pushed(project.root, result, unreadable)
+
+
+def _add_mapped(project: Project, roots: Roots, changes: list[PointerChange]) -> None:
+    """Adds what the mappings of old names say that the commits have; the work tree's may be of
+    another branch."""
+    found: dict[tuple[str, bytes], Named] = {}
+    blobs = {one.new: f"{one.commit[:8]}:{imported.FILE}" for one in changes if one.new is not None}
+    lacking = dict(blobs)
+    for blob, data in project.repo.read_blobs(blobs, imported.MAX_BYTES):
+        del lacking[blob]
+        try:
+            for name, pointer in imported.pairs(data):
+                found.setdefault((name, pointer.oid), Named(name, pointer, revision="imported"))
+        except DvliteError as error:
+            roots.unreadable.append((blobs[blob], str(error)))
+    roots.unreadable += [(label, "git does not have it") for label in lacking.values()]
+    roots.older += found.values()

@@ -263,6 +263,19 @@ def test_what_stands_for_another_tools_content_goes_too(hooked: Repository) -> N
     assert told.code == 0 and "pushed to store: 1 new file" in told.err
 
 
+def test_what_another_branch_maps_goes_though_it_is_not_checked_out(hooked: Repository) -> None:
+    hooked.add_and_commit({"old": b"content of old"}, "old")
+    pointer = dict(line.split(": ") for line in hooked.read("old.dvl").decode().splitlines())
+    hooked.git("reset", "--quiet", "--hard", "HEAD~1")
+    hooked.git("checkout", "--quiet", "-b", "importing")
+    line = f"md5:{'0' * 32} file {pointer['oid']} {pointer['size']} 1"
+    hooked.write({".dvlite/imported": f"dvlite imported 1\n{line}\n".encode()})
+    hooked.git("add", ".dvlite/imported")
+    hooked.commit("the mapping")
+    hooked.git("checkout", "--quiet", "main")
+    assert "1 new file" in git(hooked, "push", "origin", "importing").err
+
+
 def test_a_place_that_is_new_is_not_pushed_to_unasked(hooked: Repository, tmp_path: Path) -> None:
     hooked.set_remote(str(tmp_path / "elsewhere"))
     change(hooked, "model", b"two")
