@@ -261,8 +261,7 @@ def take_away(source: Cache, target: Cache) -> bool:
     part of a cache stay, and their folders."""
     for top in FOLDERS:
         for folder, folders, names in os.walk(os.path.join(source.folder, top), topdown=False):
-            # a pack goes before what says that it was replaced
-            for name in sorted(names, reverse=True):
+            for name in sorted(names, key=_turn):
                 path = os.path.join(folder, name)
                 if _may_go(os.path.relpath(path, source.folder), source, target):
                     with suppress(FileNotFoundError):
@@ -279,6 +278,12 @@ def take_away(source: Cache, target: Cache) -> bool:
         os.rmdir(source.folder)
     fsync_folder(os.path.dirname(source.folder))
     return not os.path.lexists(source.folder)
+
+
+def _turn(name: str) -> int:
+    """When a file goes: an index before its pack, which else is missing where this is stopped; what
+    says that a pack was replaced after that."""
+    return 2 if name.endswith(REPLACED) else int(name.endswith(".pack"))
 
 
 def _may_go(path: str, source: Cache, target: Cache) -> bool:

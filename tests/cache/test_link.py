@@ -78,13 +78,18 @@ def test_fetch_brings_only_what_it_lacks(full: Repository, clone: Repository) ->
 
 
 @pytest.mark.usefixtures("untouched")
-def test_add_copies_what_it_reads_and_nothing_else(clone: Repository) -> None:
-    """Nobody promises that a source keeps it; what was checked out from it is not read."""
-    clone.dvlite("checkout")
-    settled = time.monotonic() + 0.2  # then nothing was written so lately that it is not trusted
+def settle(clone: Repository) -> None:
+    """Waits until nothing was written so lately that its time is not trusted, and looks again."""
+    settled = time.monotonic() + 0.2
     while time.monotonic() < settled:
         clone.dvlite("status")
     clone.dvlite("status")
+
+
+def test_add_copies_what_it_reads_and_nothing_else(clone: Repository) -> None:
+    """Nobody promises that a source keeps it; what was checked out from it is not read."""
+    clone.dvlite("checkout")
+    settle(clone)
     clone.write({"data/f0": b"changed", "again": b"model" + LARGE})
     clone.dvlite("add", "data", "again")
     cache = Cache(str(cache_of(clone)))
@@ -130,6 +135,7 @@ def test_many_files_come_by_worker_processes(full: Repository, tmp_path: Path) -
     shutil.rmtree(clone.store)
     clone.process("checkout")
     assert clone.data("many") == full.data("many")
+    settle(clone)
     clone.write({f"many/new/{n}": b"new %d" % n for n in range(2100)})
     clone.process("add", "many")
     assert not Cache(str(cache_of(clone))).has(hash_bytes(b"many 7"))

@@ -384,7 +384,11 @@ def test_killed_the_next_run_goes_on(repository: Repository) -> None:
 def test_stopped_its_commands_stop_and_finished_stages_are_recorded(
     repository: Repository, number: int
 ) -> None:
-    process = begun(repository)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run with nohup
+    try:
+        process = begun(repository)
+    finally:
+        signal.signal(signal.SIGHUP, before)
     shell = int(repository.read("pid.state"))
     process.send_signal(number)
     assert finished(process, None).code == 130
