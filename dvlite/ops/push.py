@@ -81,7 +81,8 @@ def push(project: Project, request: PushRequest, progress: Progress = silent) ->
 
     Raises:
         ConflictError: the remote's URL is not the one this clone knows.
-        RemoteError: the remote fails; what arrived counts for the next push.
+        RemoteError: the remote fails; what arrived counts for the next push. Or it was there before
+            and is gone, as where a disk is not mounted, and this is not of all commits.
     """
     name = _chosen(project, request)
     refuse_read_only(project, name)
@@ -94,18 +95,9 @@ def push_roots(
     """As `push`, for these pointers alone, whatever the request selects.
 
     Raises:
-        RemoteError: also where a remote is gone that was there before. What is pushed here is but
-            a part, and must not begin a new one where a disk is not mounted, say.
+        RemoteError: also where a remote is gone that was there before.
     """
     name = _chosen(project, request)
-    if is_known(project, name):
-        try:
-            open_named(project, name)
-        except NotMade as error:
-            raise RemoteError(
-                f"the remote {name} is gone from {place_of(project, name)}",
-                "if it is to be made anew: dvlite push --all-commits",
-            ) from error
     if is_read_only(project.config.remotes()[name].url) and not lacking_of(
         project, open_named(project, name), roots.current
     ):
@@ -128,10 +120,8 @@ def _push(
     progress: Progress,
     partial: bool = False,
 ) -> PushResult:
-    try:
-        remote, made = open_named(project, name, create=not request.dry_run), True
-    except NotMade:
-        remote, made = open_unchecked(project, name), False
+    may_make = not partial and request.selection.of_history
+    remote, made = _open(project, name, request.dry_run, may_make)
     clone = bytes(16) if request.dry_run else clone_id(project)
     chosen = request.selection
     options = PushOptions(
@@ -153,6 +143,22 @@ def _push(
         _remember_present(project, remote, roots.everything(), report)
         problem = mend_published(remote, runs.report.after if runs else report.after)
     return replace(_result(name, roots, report, problem), runs=runs)
+
+
+def _open(project: Project, name: str, dry_run: bool, may_make: bool) -> tuple[Remote, bool]:
+    """The remote, and whether it is made by now. One that was there before is made anew only where
+    the user wants all data there: a part must not begin one where a disk is not mounted, say."""
+    try:
+        return open_named(project, name), True
+    except NotMade as error:
+        if is_known(project, name) and not may_make:
+            raise RemoteError(
+                f"the remote {name} is gone from {place_of(project, name)}",
+                "is its disk there? if it is to be made anew: dvlite push --all-commits",
+            ) from error
+    if dry_run:
+        return open_unchecked(project, name), False
+    return open_named(project, name, create=True), True
 
 
 def unpushed(project: Project, remote_name: str | None = None) -> list[Named]:

@@ -75,8 +75,13 @@ def test_a_remote_that_was_there_is_not_made_anew(hooked: Repository) -> None:
     assert told.code == 1 and "the remote store is gone from" in told.err
     hooked.store.mkdir()
     assert git(hooked, "push").code == 1
+    refused = hooked.dvlite("push", code=None)
+    assert refused.code == 7 and "dvlite push --all-commits" in refused.err
+    assert hooked.dvlite("push", "--dry-run", code=None).code == 7
     assert not os.listdir(hooked.store)
-    hooked.dvlite("push")
+    hooked.dvlite("push", "--all-commits", "--dry-run")
+    assert not os.listdir(hooked.store)
+    hooked.dvlite("push", "--all-commits")
     assert git(hooked, "push").code == 0
 
 
