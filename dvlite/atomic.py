@@ -32,6 +32,10 @@ SHARED = stat.S_ISGID | stat.S_IRWXG
 SCRATCH = os.path.join(".dvlite", "tmp")
 # How often a file of git's is changed anew because git was at it meanwhile: for about a second.
 _EXCHANGES = 20
+# What file systems say that give a file one name only.
+_NO_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS))
+_AT_FDCWD = -100  # <fcntl.h>
+_RENAME_NOREPLACE = 1  # <linux/fs.h>
 # How often a waiting writer looks again. 50 ms is below what a person notices and costs nothing.
 _LOCK_POLL_S = 0.05
 
@@ -243,7 +247,7 @@ def _take_place(draft: str, final: str, lock: str, before: tuple[int, ...] | Non
     if not os.path.exists(draft):
         return True
     try:
-        os.link(draft, lock)
+        name_if_free(draft, lock)
     except FileExistsError:
         return False
     try:
@@ -254,7 +258,8 @@ def _take_place(draft: str, final: str, lock: str, before: tuple[int, ...] | Non
     except OSError:
         os.unlink(lock)
         raise
-    os.unlink(draft)
+    with suppress(FileNotFoundError):
+        os.unlink(draft)
     return True
 
 
@@ -278,7 +283,7 @@ def publish_if_absent(final: str, data: bytes, *, mode: int = 0o644) -> bool:
     temporary = temporary_name(os.path.dirname(final), ".tmp-")
     publish(temporary, data, mode=mode)
     try:
-        os.link(temporary, final)
+        name_if_free(temporary, final)
     except FileExistsError:
         return False
     finally:
@@ -286,6 +291,37 @@ def publish_if_absent(final: str, data: bytes, *, mode: int = 0o644) -> bool:
             os.unlink(temporary)
     fsync_folder(os.path.dirname(final))
     return True
+
+
+def name_if_free(path: str, name: str) -> None:
+    """Gives a file a name that no file has, in one step. Its old name may be there afterwards, or
+    not: where a file cannot have two names (FAT, exFAT, some shares), Linux can rename it like that.
+
+    Raises:
+        FileExistsError: something has that name.
+    """
+    try:
+        os.link(path, name)
+    except OSError as error:
+        if error.errno not in _NO_LINKS or not _rename_if_free(path, name):
+            raise
+
+
+def _rename_if_free(path: str, name: str) -> bool:
+    """False where this system or file system cannot; see rename(2)."""
+    import ctypes  # 10 ms that only those pay whose disk has no links
+
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:  # not with this C library
+        return False
+    old, new = os.fsencode(path), os.fsencode(name)
+    if rename(_AT_FDCWD, old, _AT_FDCWD, new, _RENAME_NOREPLACE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number == errno.EEXIST:
+        raise FileExistsError(number, os.strerror(number), name)
+    return False
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from dvlite.atomic import publish_if_absent
 from dvlite.project import Project
 from dvlite.workspace.pointer import parse
 from tests.repositories import Repository, listing
@@ -801,3 +803,40 @@ def test_add_fills_a_cache_that_was_lost_from_the_workspace(repository: Reposito
     clone = repository.clone("clone")
     clone.dvlite("pull")
     assert clone.data() == repository.data()
+
+
+def one_name_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on, the disk is as FAT, exFAT and some shares."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+
+
+def test_a_disk_where_a_file_has_one_name(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_name_only(monkeypatch)
+    files = {"data/a": b"one", "model": b"m" * 20_000_000}
+    first = repository.add_and_commit(files, "data", "model")
+    before = repository.data()
+    repository.add_and_commit({"data/a": b"two"}, "data")
+    repository.share()
+    repository.dvlite("gc", "--remote", "--yes")
+    clone = repository.clone("clone")
+    clone.dvlite("pull")
+    assert clone.data() == repository.data()
+    clone.dvlite("fetch", "--rev", first)
+    clone.git("checkout", "--quiet", first)
+    clone.dvlite("checkout")
+    assert clone.data() == before
+
+
+def test_of_two_that_make_a_file_there_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_name_only(monkeypatch)
+    assert publish_if_absent(str(tmp_path / "marker"), b"mine")
+    assert not publish_if_absent(str(tmp_path / "marker"), b"theirs")
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("marker", b"mine")]
