@@ -295,7 +295,7 @@ def publish_if_absent(final: str, data: bytes, *, mode: int = 0o644) -> bool:
 
 def name_if_free(path: str, name: str) -> None:
     """Gives a file a name that no file has, in one step. Its old name may be there afterwards, or
-    not: where a file cannot have two names (FAT, exFAT, some shares), Linux can rename it like that.
+    not: where a file cannot have two (FAT, exFAT, some shares), Linux can rename it like that.
 
     Raises:
         FileExistsError: something has that name.

@@ -44,7 +44,7 @@ from dvlite.storage.remote import Remote, live, open_remote, parse_name
 from dvlite.storage.row import RowKind, pack_row
 from dvlite.storage.segment import Stamp
 from dvlite.storage.upload import Rows
-from tests.servers.faultproxy import Fault, FaultProxy, Request, fault_proxy
+from tests.servers.faultproxy import FaultProxy, fault_proxy
 from tests.servers.s3 import S3Server, shared_server
 
 FILE_BYTES = 4_000_000
@@ -179,12 +179,8 @@ def child(what: str, url: str, endpoint: str, cache: str) -> None:
 
 def measured(proxy: FaultProxy, what: str, url: str, folder: Path, wait_s: float) -> dict[str, Any]:
     """Runs a child behind the proxy, from a cache of its own; what it asked for and took."""
-
-    def waiting(request: Request) -> Fault | None:
-        time.sleep(wait_s)
-        return None
-
-    proxy.begin(waiting)
+    proxy.begin()
+    proxy.wait_s = wait_s
     cache = folder / f"{what}-{wait_s}"
     words = [sys.executable, __file__, "--child", what, url, proxy.endpoint, str(cache)]
     told = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)

@@ -267,17 +267,27 @@ def take_away(source: Cache, target: Cache) -> bool:
                     with suppress(FileNotFoundError):
                         os.unlink(path)
             for name in folders:
-                with suppress(OSError):  # a link to a folder, or something came meanwhile
-                    os.rmdir(os.path.join(folder, name))
-        with suppress(OSError):
-            os.rmdir(os.path.join(source.folder, top))
+                _drop_folder(os.path.join(folder, name))
+        _drop_folder(os.path.join(source.folder, top))
     for name in LOCKS:
         with suppress(FileNotFoundError):
             os.unlink(os.path.join(source.folder, name))
-    with suppress(OSError):
-        os.rmdir(source.folder)
+    _drop_folder(source.folder)
     fsync_folder(os.path.dirname(source.folder))
     return not os.path.lexists(source.folder)
+
+
+def _drop_folder(path: str) -> None:
+    """Removes a folder of a cache that is empty; one that is not, or is no folder, stays.
+
+    Raises:
+        OSError: the disk fails: whoever moves is to begin again here.
+    """
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        if error.errno in (errno.EIO, errno.ENOSPC):
+            raise
 
 
 def _turn(name: str) -> int:

@@ -12,6 +12,7 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -144,11 +145,13 @@ class Head(NamedTuple):
 
 @dataclass(slots=True)
 class FaultProxy:
-    """A running proxy. `log` has every request in order; `plan` may be exchanged at any time."""
+    """A running proxy. `log` has every request in order; `plan` may be exchanged at any time.
+    Each request waits `wait_s`, beside the others, as if the server were far."""
 
     target: int
     endpoint: str = ""
     plan: Plan = no_fault
+    wait_s: float = 0.0
     log: list[Request] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _open: set[socket.socket] = field(default_factory=set)
@@ -201,6 +204,7 @@ class FaultProxy:
         if head.get("transfer-encoding"):
             raise ValueError("a chunked request")
         request, fault, log = self._decide(head, size)
+        time.sleep(self.wait_s)
         if size and head.get("expect"):
             client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         if fault is Fault.RESET_IN_REQUEST:
