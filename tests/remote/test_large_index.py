@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from dvlite.storage import index, sampling
+from dvlite.storage import remote as remote_module
 from dvlite.storage.backend import Backend, Stored, open_backend
 from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import publish_object
 from dvlite.storage.codec import unpack_frame
 from dvlite.storage.fetch import fetch
 from dvlite.storage.fetched import Wanted
-from dvlite.storage.index import open_index, segment_id
+from dvlite.storage.index import Index, open_index, segment_id
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.push import PushOptions, Root, push
 from dvlite.storage.recipe import decode
-from dvlite.storage.remote import Remote, SegmentName, open_remote, render_name
-from dvlite.storage.row import ROW_BYTES
+from dvlite.storage.remote import (
+    DESCRIPTION_NAME,
+    Remote,
+    SegmentName,
+    open_remote,
+    open_to_read,
+    render_name,
+)
+from dvlite.storage.row import ROW_BYTES, Row, RowKind
 from dvlite.storage.segment import encode, read_head
 
 LARGE = 12_000_000
@@ -144,6 +153,71 @@ def test_a_fetch_asks_a_few_times_for_each_segment(far: Remote, tmp_path: Path) 
     assert backend.lists == 1
     assert backend.reads["index"] <= 7 + 1
     assert backend.reads["packs"] <= 2
+
+
+class Together(Counting):
+    """Answers reads only when so many are under way."""
+
+    def __init__(self, inner: Backend, count: int) -> None:
+        super().__init__(inner)
+        self._barrier = threading.Barrier(count, timeout=60)
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        self._barrier.wait()
+        return super().read(name, offset, length)
+
+
+@pytest.mark.parametrize(("pushes", "reads"), [(1, 1), (100, 1), (600, 2)])
+def test_an_object_is_found_in_one_look_however_many_roots_a_segment_names(
+    far: Remote, pushes: int, reads: int
+) -> None:
+    """They stand between the rows and what checks them; both are asked for at once then."""
+    source = random.Random(pushes)
+    packs, oids = ([source.randbytes(32) for _ in range(pushes)] for _ in range(2))
+    rows = sorted(Row(oid, RowKind.FILE, at, 32, 100, 0, 50) for at, oid in enumerate(oids))
+    data = encode(b"", b"".join(row.pack_bytes() for row in rows), packs, sorted(oids))
+    name = SegmentName(0, read_head(data)[0], segment_id(data))
+    far.backend.write(render_name(name), data)
+    listing = far.listing()
+    view = Index(Remote("r", Together(far.backend, reads)), listing, "/nowhere")
+    assert view.objects([oids[0]])[oids[0]].pack == packs[0]
+    assert counting(view.remote).reads["index"] == reads
+
+
+class Slow(Counting):
+    """Says what the remote is only when its index was asked for."""
+
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
+        self.listed = threading.Event()
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        assert name != DESCRIPTION_NAME or self.listed.wait(60)
+        return super().read(name, offset, length)
+
+    def list(self, folder: str) -> list[Stored]:
+        self.listed.set()
+        return super().list(folder)
+
+
+def test_a_reader_asks_for_the_index_while_it_looks_what_the_remote_is(
+    far: Remote, tmp_path: Path
+) -> None:
+    pushed(far, tmp_path / "a", b"first")
+    backend = Slow(counting(far).inner)
+    remote = open_to_read("r", backend)
+    assert len(remote.listing().readable) == 1 and backend.lists == 1
+    pushed(far, tmp_path / "b", b"second")
+    assert len(remote.listing().readable) == 2 and backend.lists == 2
+
+
+def test_what_was_asked_for_too_early_is_asked_for_again(
+    far: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_module, "_AHEAD_S", -1.0)
+    remote = open_to_read("r", counting(far).inner)
+    pushed(far, tmp_path / "a", b"first")
+    assert len(remote.listing().readable) == 1
 
 
 def test_a_damaged_sample_on_this_machine_is_read_again(far: Remote, tmp_path: Path) -> None:
