@@ -260,10 +260,13 @@ def plan_path(
 
 
 def leave_to_git(project: Project, targets: Mapping[str, Pointer | None]) -> list[Step]:
-    """Steps that do nothing, for paths whose pointer is gone because git itself has them now."""
+    """Steps that do nothing, for paths whose pointer is gone because git itself has them now.
+    Pointers in a folder, and the `.gitignore` that goes with them, are no data that git has."""
     gone = {project.to_git(path): path for path, target in targets.items() if target is None}
     found: set[str] = set()
     for file in project.repo.tracked(list(gone)):
+        if file.endswith((SUFFIX, "/.gitignore")):
+            continue
         parts = file.split("/")
         above = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
         found.update(gone[path] for path in above if path in gone)
