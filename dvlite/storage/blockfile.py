@@ -62,6 +62,7 @@ class BlockFile:
         self._lock = threading.Lock()
         self._hasher = file_hasher()
         self._hashed = 0
+        self._is_hashing = False
         self._full: set[int] = set()
         self._overlaps = False
 
@@ -80,6 +81,20 @@ class BlockFile:
                 block.view[inner : inner + count] = view[:count]
             self._filled(number, block, count)
             view, offset = view[count:], offset + count
+
+    def place(self, offset: int, length: int) -> memoryview | None:
+        """Where in memory bytes belong that `placed` follows for, once they are there. None where
+        they belong to no single block in memory: they are to be written."""
+        number, inner = divmod(offset, _BLOCK)
+        block = self._block(number) if inner + length <= _BLOCK else None
+        if block is None or block.view is None:
+            return None
+        return block.view[inner : inner + length]
+
+    def placed(self, offset: int, length: int) -> None:
+        """Says that all the bytes of a place are there."""
+        number = offset // _BLOCK
+        self._filled(number, self._open[number], length)
 
     def write_from(self, source: int, source_offset: int, length: int, offset: int) -> bool:
         """Puts bytes of an open file at their place, read to where they belong; False where that
@@ -148,22 +163,32 @@ class BlockFile:
             self._full.add(number)
         if block.view is not None:
             self._write_block(number, block.view)
-            with self._lock:
-                self._waiting[number] = block.view
-                self._hash_waiting()
+            self._hash(number, block.view)
 
     def _length(self, number: int) -> int:
         return min(_BLOCK, self.size - number * _BLOCK)
 
-    def _hash_waiting(self) -> None:
-        """Hashes the blocks whose turn it is; gives up waiting when it keeps others from memory."""
-        while (view := self._waiting.pop(self._hashed, None)) is not None:
-            self._hasher.update(view[: self._length(self._hashed)])
-            self._hashed += 1
-            self._free.append(view)
-        if not self._free and self._waiting:
-            self._free += self._waiting.values()
-            self._waiting.clear()
+    def _hash(self, number: int, view: memoryview) -> None:
+        """Hashes the blocks whose turn it is, in one thread at a time while others go on; gives up
+        waiting when it keeps others from memory."""
+        with self._lock:
+            self._waiting[number] = view
+            if self._is_hashing:
+                return
+            self._is_hashing = True
+        while True:
+            with self._lock:
+                turn = self._waiting.pop(self._hashed, None)
+                if turn is None:
+                    self._is_hashing = False
+                    if not self._free and self._waiting:
+                        self._free += self._waiting.values()
+                        self._waiting.clear()
+                    return
+            self._hasher.update(turn[: self._length(self._hashed)])
+            with self._lock:
+                self._hashed += 1
+                self._free.append(turn)
 
     def _write_block(self, number: int, view: memoryview) -> None:
         length, offset = self._length(number), number * _BLOCK

@@ -20,7 +20,7 @@ import zstandard
 from xxhash import xxh3_64_intdigest
 
 from dvlite.errors import CorruptError, FormatVersionError
-from dvlite.storage.planes import join, size_of, split
+from dvlite.storage.planes import join, join_into, size_of, split
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -93,6 +93,33 @@ def unpack_frame(frame: Buffer, max_raw_bytes: int = MAX_RAW_BYTES) -> bytes:
 
 def unpack_view(frame: Buffer, max_raw_bytes: int = MAX_RAW_BYTES) -> memoryview:
     """The raw bytes of a frame, not copied where that can be saved. See `unpack_frame`."""
+    codec, stored, raw_length = _opened(frame, max_raw_bytes)
+    if codec == _PLANES:
+        return join(_planes_of(stored, raw_length), raw_length)
+    raw = stored if codec == _STORED else memoryview(_decompress(stored, raw_length))
+    if len(raw) != raw_length:
+        raise CorruptError("a frame does not hold as many bytes as it says")
+    return raw
+
+
+def unpack_into(frame: Buffer, target: memoryview) -> bool:
+    """Writes the raw bytes of a frame to `target`; False where it has another length. Nothing is
+    written then, nor when it raises. See `unpack_frame`."""
+    codec, stored, raw_length = _opened(frame, MAX_RAW_BYTES)
+    if raw_length != len(target):
+        return False
+    if codec == _PLANES:
+        join_into(_planes_of(stored, raw_length), target)
+        return True
+    raw = stored if codec == _STORED else _decompress(stored, raw_length)
+    if len(raw) != raw_length:
+        raise CorruptError("a frame does not hold as many bytes as it says")
+    target[:] = raw
+    return True
+
+
+def _opened(frame: Buffer, max_raw_bytes: int) -> tuple[int, memoryview, int]:
+    """Codec, stored bytes and raw length of a frame whose checksum is right."""
     view = memoryview(frame)
     if len(view) < HEAD.size:
         raise CorruptError("a frame is shorter than its head")
@@ -107,12 +134,7 @@ def unpack_view(frame: Buffer, max_raw_bytes: int = MAX_RAW_BYTES) -> memoryview
         raise CorruptError("a frame's head does not fit its bytes")
     if xxh3_64_intdigest(stored) != checksum:
         raise CorruptError("a frame's checksum does not match its bytes")
-    if codec == _PLANES:
-        return _join_planes(stored, raw_length)
-    raw = stored if codec == _STORED else memoryview(_decompress(stored, raw_length))
-    if len(raw) != raw_length:
-        raise CorruptError("a frame does not hold as many bytes as it says")
-    return raw
+    return codec, stored, raw_length
 
 
 def check_frame(frame: Buffer) -> int:
@@ -131,7 +153,7 @@ def check_frame(frame: Buffer) -> int:
     return int(raw_length)
 
 
-def _join_planes(stored: memoryview, raw_length: int) -> memoryview:
+def _planes_of(stored: memoryview, raw_length: int) -> list[bytes | memoryview]:
     head = _PLANES_HEAD.get(stored[0] if stored else 0)
     if head is None or len(stored) < head.size:
         raise CorruptError("a frame of planes does not say how many")
@@ -145,7 +167,7 @@ def _join_planes(stored: memoryview, raw_length: int) -> memoryview:
         plane = stored[at : at + length]
         planes.append(plane if length == size else _decompress(plane, size))
         at += length
-    return join(planes, raw_length)
+    return planes
 
 
 def _decompress(stored: memoryview, raw_length: int) -> bytes:

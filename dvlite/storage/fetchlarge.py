@@ -22,13 +22,14 @@ from dvlite.storage.backend import NotThere
 from dvlite.storage.blockfile import BlockFile
 from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import adopt_file
-from dvlite.storage.codec import unpack_view
+from dvlite.storage.codec import unpack_into, unpack_view
 from dvlite.storage.fetched import Copies
 from dvlite.storage.index import Index
 from dvlite.storage.localchunks import Copier, LocalFile, OtherBytesError, cut_file
 from dvlite.storage.oid import hash_bytes, hash_recipe_part, to_text
 from dvlite.storage.pack import Member
 from dvlite.storage.partial import LocalVersions, drop_left, unfinished_name
+from dvlite.storage.planes import expect
 from dvlite.storage.ranges import FrameWant, group_frames, read_frames, read_somewhere
 from dvlite.storage.recipe import CHUNKS, PARTS, TREE, Hint, Need, Recipe
 from dvlite.storage.recipe import decode as decode_recipe
@@ -84,6 +85,7 @@ def fetch_large(index: Index, cache: Cache, need: LargeNeed, jobs: int, tell: Te
 def _fetch_by(assembly: _Assembly, cache: Cache, need: LargeNeed) -> None:
     """Fetches a file by one of its recipes."""
     temporary, file = _new_file(cache, need)
+    expect(need.size)
     try:
         assembly.run(need, file)
         if file.finish() != need.oid:
@@ -208,6 +210,28 @@ class _Assembly:
         return wanted
 
     def _use(self, want: FrameWant, frame: memoryview) -> None:
+        if not self._use_in_place(want, frame):
+            self._use_copied(want, frame)
+
+    def _use_in_place(self, want: FrameWant, frame: memoryview) -> bool:
+        """Undoes a frame to where its chunk belongs; False where that cannot be, as it has to be
+        checked first, or is not all of a frame."""
+        if self.checks_chunks or len(want.members) > 1:
+            return False
+        chunk_id, _, _, length = want.members[0]
+        first = self.offsets[chunk_id][0]
+        place = self.file.place(first, length)
+        if place is None or not unpack_into(frame, place):
+            return False
+        with self.lock:
+            offsets = self.offsets.pop(chunk_id)
+        for offset in offsets[1:]:
+            self.file.write(place, offset)
+        self.file.placed(first, length)
+        self.tell(len(frame), length * len(offsets))
+        return True
+
+    def _use_copied(self, want: FrameWant, frame: memoryview) -> None:
         raw = unpack_view(frame)
         chunks = {
             member: raw[member.inner_offset : member.inner_offset + member.raw_length]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 from dvlite.errors import CorruptError
 from dvlite.storage.cache import Cache
@@ -19,6 +20,7 @@ from dvlite.storage.directio import DirectReader
 from dvlite.storage.index import Index
 from dvlite.storage.oid import file_hasher, hash_bytes, hash_recipe_part, to_text
 from dvlite.storage.pack import Member
+from dvlite.storage.planes import expect
 from dvlite.storage.recipe import CHUNKS, PART_CHUNKS, PARTS, Hint, encode_chunks
 from dvlite.storage.row import RowKind
 from dvlite.storage.sampling import Sample
@@ -30,6 +32,9 @@ _PENDING = PART_CHUNKS
 _REMEMBERED = 300_000
 # Compression is what a push of new data waits for; more threads than this wait for memory.
 _COMPRESSORS = min(4, os.cpu_count() or 1)
+# Chunks that a thread compresses before it is asked for more: handing one over takes as long as
+# hashing it.
+_AT_ONCE = 8
 
 
 class _Hashing:
@@ -75,6 +80,7 @@ class LargeFiles:
         parts: list[bytes] = []
         descriptor = os.open(self._source(oid), os.O_RDONLY | os.O_CLOEXEC)
         try:
+            expect(os.fstat(descriptor).st_size)
             hashing = _Hashing(descriptor)
             for chunks in cut(hashing):
                 begin = 0
@@ -138,10 +144,13 @@ class LargeFiles:
                 new.pop(chunk_id, None)
         # neighbours are alike: one probe for about 8 MB
         width = best_width(next(iter(new.values()))) if new else 1
-        frames = self._pool.map(lambda chunk: pack_frame(chunk, width), new.values())
-        for (chunk_id, chunk), frame in zip(new.items(), frames, strict=True):
-            self._data.add_frame(frame, [Member(chunk_id, RowKind.CHUNK, 0, len(chunk))])
-            self.new_bytes += len(chunk)
+        items = iter(new.items())
+        parts = list(iter(lambda: list(islice(items, _AT_ONCE)), []))
+        frames = self._pool.map(lambda part: [pack_frame(chunk, width) for _, chunk in part], parts)
+        for part, packed in zip(parts, frames, strict=True):
+            for (chunk_id, chunk), frame in zip(part, packed, strict=True):
+                self._data.add_frame(frame, [Member(chunk_id, RowKind.CHUNK, 0, len(chunk))])
+                self.new_bytes += len(chunk)
         return ids
 
     def _look_up(self, ids: set[bytes]) -> dict[bytes, Hint]:

@@ -1,11 +1,12 @@
 """Reading many frames of many packs: few large ranges, in parallel, in bounded memory.
 
 Owns coalescing. What is done with a frame (undo it, verify it, write it) is the caller's
-function; it runs in the reading thread, so that decompressing and hashing overlap with reading.
+function; it runs in threads of its own, so that decompressing and hashing overlap with reading.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,6 +29,11 @@ RANGE_BYTES = 8 << 20
 # Bytes read for nothing between two wanted frames cost less than another request (at 20 ms and
 # 500 Mbit/s: 1.2 MB; a quarter of it, because folders of this machine have no latency).
 GAP_BYTES = 256 << 10
+# Threads that undo, verify and write what others read. More than cores only wait for each other:
+# Python lets one of them go on at a time between two calls of a library.
+_USERS = max(2, os.cpu_count() or 1)
+# Ranges that may wait in memory, read, until one of those threads is free.
+_AHEAD = 2
 # A frame is at most its raw limit and a head.
 _MAX_FRAME = (64 << 20) + 4096
 
@@ -160,17 +166,14 @@ def _read_groups(
     jobs: int,
 ) -> Iterator[Outcome[T]]:
     waiting: deque[Future[list[Outcome[T]]]] = deque()
-    pool, gate = ThreadPoolExecutor(max(1, jobs)), _Gate()
-
-    def use_while_open(want: FrameWant, frame: memoryview) -> T:
-        with gate.inside():
-            return use(want, frame)
-
+    readers, gate = ThreadPoolExecutor(max(1, jobs)), _Gate()
+    users = ThreadPoolExecutor(min(max(1, jobs), _USERS))
     try:
         for group in groups:
-            if len(waiting) > jobs:
+            if len(waiting) > jobs + _AHEAD:
                 yield from waiting.popleft().result()
-            waiting.append(pool.submit(_read_group, backend, group, use_while_open))
+            reading = readers.submit(_read_group, backend, group)
+            waiting.append(users.submit(_use_group, group, reading, use, gate))
         while waiting:
             yield from waiting.popleft().result()
     except KeyboardInterrupt:
@@ -178,7 +181,8 @@ def _read_groups(
         raise
     finally:
         # requests of a work that a user stops may take minutes, and nobody wants what they bring
-        pool.shutdown(wait=gate.is_open, cancel_futures=True)
+        for pool in (readers, users):
+            pool.shutdown(wait=gate.is_open, cancel_futures=True)
 
 
 def coalesce(wants: Iterable[FrameWant]) -> Iterator[list[FrameWant]]:
@@ -206,20 +210,29 @@ def coalesce(wants: Iterable[FrameWant]) -> Iterator[list[FrameWant]]:
         yield group
 
 
-def _read_group(
-    backend: Backend, group: list[FrameWant], use: Callable[[FrameWant, memoryview], T]
-) -> list[Outcome[T]]:
+def _read_group(backend: Backend, group: list[FrameWant]) -> memoryview:
     begin = group[0].offset
     length = max(want.offset + want.length for want in group) - begin
+    if length > RANGE_BYTES + _MAX_FRAME:
+        raise CorruptError("an index names a frame of impossible length")
+    return backend.read_view(pack_name(group[0].pack), begin, length)
+
+
+def _use_group(
+    group: list[FrameWant],
+    reading: Future[memoryview],
+    use: Callable[[FrameWant, memoryview], T],
+    gate: _Gate,
+) -> list[Outcome[T]]:
     try:
-        if length > RANGE_BYTES + _MAX_FRAME:
-            raise CorruptError("an index names a frame of impossible length")
-        data = backend.read_view(pack_name(group[0].pack), begin, length)
+        data = reading.result()
     except DvliteError as error:
         if is_outage(error):
             raise
         return [Outcome(want, None, error) for want in group]
-    return [_use_one(want, data, want.offset - begin, use) for want in group]
+    begin = group[0].offset
+    with gate.inside():
+        return [_use_one(want, data, want.offset - begin, use) for want in group]
 
 
 def is_outage(error: DvliteError) -> bool:

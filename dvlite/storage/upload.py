@@ -6,11 +6,10 @@ lies. It promises: `drain` returns only when every pack closed so far is on the 
 
 from __future__ import annotations
 
-import io
+import mmap
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from typing import Protocol
 
 from dvlite.storage.backend import Backend
@@ -22,6 +21,9 @@ from dvlite.storage.row import PIECES, ROW_BYTES, pack_row, read_row
 
 # With one more being built, three packs in flight are 128 MiB: enough to keep a link busy.
 MAX_IN_FLIGHT = 3
+# A pack is closed once it has reached its target: by then it is the last frame longer, and its
+# footer follows. Larger ones get more when they need it.
+_BUFFER_BYTES = PACK_TARGET + (2 << 20)
 
 
 class Rows:
@@ -54,6 +56,42 @@ class Rows:
         self.__init__()  # type: ignore[misc]
         for start in range(0, len(rest), ROW_BYTES):
             self.add(rest[start : start + ROW_BYTES])
+
+
+class _PackBuffer:
+    """Memory that one pack after the other is built in.
+
+    New memory for each costs more than the compression of what is in it: the system fills every
+    page with zeros first.
+    """
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, _BUFFER_BYTES)
+        self._filled = 0
+
+    def write(self, data: bytes) -> int:
+        """Appends bytes."""
+        end = self._filled + len(data)
+        if end > len(self._memory):
+            larger = mmap.mmap(-1, end + _BUFFER_BYTES)
+            larger[: self._filled] = self._memory[: self._filled]
+            self._memory = larger
+        self._memory[self._filled : end] = data
+        self._filled = end
+        return len(data)
+
+    def view(self) -> memoryview:
+        """What was written."""
+        return memoryview(self._memory)[: self._filled]
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether it is larger than a pack needs as a rule."""
+        return len(self._memory) > _BUFFER_BYTES
+
+    def clear(self) -> None:
+        """Makes it empty. Nobody may still read what was in it."""
+        self._filled = 0
 
 
 class RowSource(Protocol):
@@ -115,7 +153,8 @@ class Uploader:
         self._dry_run = dry_run
         self._pool = ThreadPoolExecutor(self._limit)
         self._sending: deque[Future[None]] = deque()
-        self._buffer = io.BytesIO()
+        self._buffer: _PackBuffer
+        self._unused: deque[_PackBuffer] = deque()
         self._writer: PackWriter | None = None
         self.pack_ids: list[bytes] = []
         self.objects = Rows()
@@ -165,12 +204,13 @@ class Uploader:
         pack = self._writer.finish()
         self.pack_ids.append(pack)
         self.stored_bytes += self._writer.size
-        data, self._writer, self._buffer = self._buffer, None, io.BytesIO()
+        self._writer = None
         if self._dry_run:
+            self._put_back(self._buffer)
             return
         while len(self._sending) >= self._limit:
             self._sending.popleft().result()
-        self._sending.append(self._pool.submit(self._send, pack, data))
+        self._sending.append(self._pool.submit(self._send, pack, self._buffer))
 
     def drain(self, tell: Callable[[], None] | None = None) -> None:
         """Waits until every closed pack is stored; `tell` hears of each."""
@@ -188,15 +228,18 @@ class Uploader:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _open(self) -> PackWriter:
+        self._buffer = self._unused.pop() if self._unused else _PackBuffer()
         self._writer = PackWriter(self._buffer, self._content, self._epoch)
         return self._writer
 
-    def _send(self, pack: bytes, data: io.BytesIO) -> None:
-        view = data.getbuffer()
-        try:
-            self._backend.write(pack_name(pack), view)
-            self.sent[pack] = len(view)
-        finally:
-            with suppress(BufferError):  # an error's traceback may still hold a part of it
-                view.release()
-                data.close()
+    def _send(self, pack: bytes, buffer: _PackBuffer) -> None:
+        view = buffer.view()
+        self._backend.write(pack_name(pack), view)
+        self.sent[pack] = len(view)
+        # only here: where sending failed, a connection that is given up may still read from it
+        self._put_back(buffer)
+
+    def _put_back(self, buffer: _PackBuffer) -> None:
+        buffer.clear()
+        if not buffer.has_grown:
+            self._unused.append(buffer)

@@ -25,6 +25,16 @@ def parts_of(data: bytes, seed: int) -> list[tuple[int, bytes]]:
     return parts
 
 
+def put(file: BlockFile, offset: int, part: bytes) -> None:
+    """Puts a part where it belongs in memory, if it can."""
+    place = file.place(offset, len(part))
+    if place is None:
+        file.write(part, offset)
+    else:
+        place[:] = part
+        file.placed(offset, len(part))
+
+
 def filled(path: Path, data: bytes, parts: list[tuple[int, bytes]], threads: int) -> bytes:
     file = BlockFile(str(path), len(data))
     try:
@@ -51,6 +61,39 @@ def test_parts_in_any_order_make_the_file(
     elif order == "nearly":
         parts.sort(key=lambda part: part[0] + random.Random(part[0]).randrange(BLOCK))
     assert filled(tmp_path / "file", data, parts, 4) == blake3(data).digest()
+    assert (tmp_path / "file").read_bytes() == data
+
+
+@pytest.mark.parametrize("blocks", [2, 16])
+def test_parts_may_be_made_in_place(
+    tmp_path: Path, blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blockfile, "_BLOCKS", blocks)
+    data = random.Random(3).randbytes(5 * BLOCK + 77)
+    parts = parts_of(data, 3)
+    random.Random(2).shuffle(parts)
+    file = BlockFile(str(tmp_path / "file"), len(data))
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda part: put(file, *part), parts))
+        assert file.finish() == blake3(data).digest()
+    finally:
+        file.close()
+    assert (tmp_path / "file").read_bytes() == data
+
+
+def test_a_place_is_inside_one_block_and_counts_once_it_is_filled(tmp_path: Path) -> None:
+    data = random.Random(4).randbytes(BLOCK + 100)
+    file = BlockFile(str(tmp_path / "file"), len(data))
+    try:
+        assert file.place(BLOCK - 10, 20) is None
+        place = file.place(0, 1000)  # given up: what was to be there did not come whole
+        assert place is not None
+        place[:10] = b"y" * 10
+        file.write(data, 0)
+        assert file.finish() == blake3(data).digest()
+    finally:
+        file.close()
     assert (tmp_path / "file").read_bytes() == data
 
 

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
 from dvlite.errors import CorruptError, FormatVersionError
-from dvlite.storage.codec import HEAD, best_width, check_frame, pack_frame, unpack_frame
+from dvlite.storage.codec import (
+    HEAD,
+    best_width,
+    check_frame,
+    pack_frame,
+    unpack_frame,
+    unpack_into,
+)
 
 from .damage import assert_refused, mutations, truncations
 
@@ -26,6 +33,20 @@ def frame_of(codec: int, stored: bytes, raw_length: int) -> bytes:
     """A frame with a right checksum and anything else."""
     checksum = xxh3_64_intdigest(stored)
     return struct.pack("<BBHIQQQ", codec, 0, 0, 0, len(stored), raw_length, checksum) + stored
+
+
+def in_place(frame: bytes) -> bytes:
+    """The raw bytes of a frame, written where somebody wants them."""
+    raw_length = min(HEAD.unpack_from(frame)[5], 1 << 20) if len(frame) >= HEAD.size else 0
+    around = bytearray(b"-" * (raw_length + 2))
+    try:
+        if not unpack_into(frame, memoryview(around)[1:-1]):
+            raise CorruptError("another length")
+    except (CorruptError, FormatVersionError):
+        assert around == b"-" * len(around)
+        raise
+    assert around[:1] == around[-1:] == b"-"
+    return bytes(around[1:-1])
 
 
 def floats(code: str, count: int = 16_384) -> bytes:
@@ -141,8 +162,10 @@ FRAMES = [GOLDEN, pack_frame(COMPRESSIBLE), pack_frame(floats("e", 400), 2)]
 
 @pytest.mark.parametrize("frame", FRAMES, ids=["stored", "zstd", "planes"])
 def test_every_damage_is_noticed(frame: bytes) -> None:
+    assert in_place(frame) == unpack_frame(frame)
     for data in (*mutations(frame), *truncations(frame)):
         assert_refused(unpack_frame, data)
+        assert_refused(in_place, data)
 
 
 @given(st.binary(max_size=100))
@@ -152,7 +175,17 @@ def test_random_bytes_are_refused(data: bytes) -> None:
 
 @given(st.binary(max_size=100), st.integers(0, 200))
 def test_random_bytes_with_a_right_checksum_never_crash(stored: bytes, raw_length: int) -> None:
-    assert_refused(unpack_frame, frame_of(1, stored, raw_length))
+    for codec in (1, 2):
+        assert_refused(unpack_frame, frame_of(codec, stored, raw_length))
+        assert_refused(in_place, frame_of(codec, stored, raw_length))
+
+
+@pytest.mark.parametrize("frame", FRAMES, ids=["stored", "zstd", "planes"])
+def test_a_frame_of_another_length_leaves_the_place_alone(frame: bytes) -> None:
+    for length in (0, 1, len(unpack_frame(frame)) - 1, len(unpack_frame(frame)) + 1):
+        place = bytearray(b"-" * length)
+        assert not unpack_into(frame, memoryview(place))
+        assert place == b"-" * length
 
 
 def test_an_unknown_codec_or_key_is_a_newer_version() -> None:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from dvlite.storage import planes
-from dvlite.storage.planes import join, size_of, split
+from dvlite.storage.planes import expect, join, join_into, size_of, split
 
 RAW = random.Random(7).randbytes(40_003)
 
@@ -29,6 +29,9 @@ def test_apart_and_together(width: int, length: int) -> None:
     assert [bytes(plane) for plane in apart] == [raw[first::width] for first in range(width)]
     assert [len(plane) for plane in apart] == [size_of(length, width, i) for i in range(width)]
     assert bytes(join(apart, length)) == raw
+    around = bytearray(b"-" * (length + 2))
+    join_into(apart, memoryview(around)[1:-1])
+    assert around == b"-" + raw + b"-"
 
 
 def test_parts_of_other_bytes_do_as_well() -> None:
@@ -45,3 +48,13 @@ def test_without_numpy_it_is_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numpy", None)
     assert planes._numpy(1 << 30) is None
     assert bytes(join(split(RAW, 4), len(RAW))) == RAW
+
+
+def test_numpy_comes_at_once_where_much_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planes, "_PAYS_BYTES", 1 << 40)
+    monkeypatch.setattr(planes, "_expected_bytes", 0)
+    expect(1 << 20)
+    assert planes._numpy(10) is None
+    expect(1 << 40)
+    expect(5)
+    assert planes._numpy(10) is not None
