@@ -11,6 +11,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 from dvlite.atomic import end_exchange, exchange
@@ -96,7 +97,15 @@ class GitRepo:
     def ignored(self, paths: Iterable[str]) -> set[str]:
         """Those of `paths` that git ignores (a folder's path ends with `/`), or could never take
         up: what lies behind a symbolic link, or in another repository."""
-        names = list(paths)
+        folders: dict[str, list[str]] = {}
+        for path in paths:
+            folders.setdefault(os.path.dirname(path), []).append(path)
+        return self._ignored(list(folders.values()))
+
+    def _ignored(self, folders: list[list[str]]) -> set[str]:
+        """The same of paths by folder. Git ends at the first that it could never take up, and does
+        not say which: each half is asked for then, down to the folder."""
+        names = list(chain.from_iterable(folders))
         # in front of a name that begins with a colon, as `:(top)` does, it keeps it a name
         text = b"".join(b"./" + os.fsencode(path) + b"\0" for path in names)
         if not text:
@@ -106,12 +115,10 @@ class GitRepo:
             return {path[2:] for path in _split(done.stdout)}
         if not any(words in done.stderr for words in _BEYOND):
             raise error_of(done)
-        folders: dict[str, list[str]] = {}
-        for path in names:
-            folders.setdefault(os.path.dirname(path), []).append(path)
         if len(folders) == 1:
             return set(names)
-        return {path for some in folders.values() for path in self.ignored(some)}
+        half = len(folders) // 2
+        return self._ignored(folders[:half]) | self._ignored(folders[half:])
 
     def stage(self, paths: Sequence[str]) -> None:
         """Puts the files' content (or that they are gone) into git's index."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from dvlite.cli.options import Common
 from dvlite.cli.output import count, json_path, name, note, plain, say, size, table, warn
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from dvlite.ops.stagestate import Reason
     from dvlite.pipeline.stage import Stage
     from dvlite.project import Project
-
-# As for `dvlite run`: commands have ten seconds to stop.
-_LEAVE_S = 25.0
 
 
 def compare_environment(
@@ -54,21 +50,16 @@ def run_again(
     words: tuple[tuple[str, ...], int, bool],
 ) -> dict[str, Any]:
     """Runs the pipeline, and says what came of it."""
-    from dvlite.cli.main import leave_within
-    from dvlite.cli.runline import RunLine, drawing, is_able
+    from dvlite.cli.runline import RunLine, be_stoppable, drawing, is_able
     from dvlite.cli.stageoutput import StageOutput
     from dvlite.ops.rerun import RerunRequest, rerun
-    from dvlite.ops.stageprocess import kill_all
 
     stages, jobs, as_json = words
     quiet = common.quiet or as_json
     line = RunLine(sys.stderr, is_able(sys.stderr))
     stream = sys.stderr if as_json else sys.stdout
     output = StageOutput(stream, jobs > 1, common.quiet, None if common.quiet else line)
-    leave_within(_LEAVE_S, kill_all)
-    signal.signal(signal.SIGTERM, _stop)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # with nohup it is ignored
-        signal.signal(signal.SIGHUP, _stop)  # else commands outlive the terminal, for nobody
+    be_stoppable()
     request = RerunRequest(stages, jobs, dict(os.environ))
     with drawing(output):
         found = rerun(project, result, request, _listener(output, line, quiet), line.tell)
@@ -97,10 +88,6 @@ def _listener(output: StageOutput, line: RunLine, quiet: bool) -> Listener:
             warn(f"{name(stage)}: {plain(text)}")
 
     return Listener(expects=line.expect, heard=output.hear, began=began, over=over, warns=warns)
-
-
-def _stop(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _show(found: RerunResult) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +19,7 @@ from dvlite.cli.output import (
     say,
     warn,
 )
-from dvlite.cli.runline import RunLine, drawing, is_able
+from dvlite.cli.runline import RunLine, be_stoppable, drawing, is_able
 from dvlite.cli.stageoutput import StageOutput
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from dvlite.ops.stagestate import Reason
     from dvlite.pipeline.stage import Stage
 
-# Stages are asked to stop, and have ten seconds for it.
-_LEAVE_S = 25.0
 _WORDS = {
     "new": "it never ran here",
     "always": "it is to run every time",
@@ -82,10 +79,8 @@ def command(common: Common, stages: tuple[str, ...], as_json: bool, **options: A
       dvlite run -j 4 --keep-going
       dvlite run --force --single evaluate
     """
-    from dvlite.cli.main import leave_within
     from dvlite.ops.run import run
     from dvlite.ops.runwords import RunRequest
-    from dvlite.ops.stageprocess import kill_all
 
     env, interactive = options.pop("env"), options.pop("interactive")
     run_cache = not options.pop("no_run_cache")
@@ -97,10 +92,7 @@ def command(common: Common, stages: tuple[str, ...], as_json: bool, **options: A
         environment=dict(os.environ),
         **options,
     )
-    leave_within(_LEAVE_S, kill_all)
-    signal.signal(signal.SIGTERM, _stop)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # with nohup it is ignored
-        signal.signal(signal.SIGHUP, _stop)  # else commands outlive the terminal, for nobody
+    be_stoppable()
     talk = _Talk(common, request, interactive, as_json)
     with drawing(talk.output):
         results = run(project, request, talk.listener(), talk.line.tell)
@@ -113,10 +105,6 @@ def command(common: Common, stages: tuple[str, ...], as_json: bool, **options: A
     else:
         _sum_up(results, common.quiet)
     _fail_if_failed(results)
-
-
-def _stop(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 class _Talk:

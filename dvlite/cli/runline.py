@@ -8,12 +8,13 @@ what stages write, and vanishes; elsewhere it is one plain line every 30 s. When
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from dvlite.cli.output import PLAIN_EVERY_S, count, duration, name, size, stopped_by
 
@@ -26,6 +27,8 @@ _DRAW_EVERY_S = 0.5
 _NAMED = 3
 _COLUMNS = 80
 _ERASE = "\r\x1b[2K"
+# Commands are asked to stop, and have ten seconds for it.
+_LEAVE_S = 25.0
 
 
 class RunLine:
@@ -101,6 +104,21 @@ class RunLine:
             return os.get_terminal_size(self._stream.fileno()).columns or _COLUMNS
         except (OSError, ValueError):
             return _COLUMNS
+
+
+def be_stoppable() -> None:
+    """Has every way of ending this process stop the commands that it runs, too."""
+    from dvlite.cli.main import leave_within
+    from dvlite.ops.stageprocess import kill_all
+
+    leave_within(_LEAVE_S, kill_all)
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # with nohup it is ignored
+        signal.signal(signal.SIGHUP, _stop)  # else commands outlive the terminal, for nobody
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 @contextmanager

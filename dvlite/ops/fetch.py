@@ -67,7 +67,7 @@ def fetch_named(
 ) -> FetchResult:
     """Fetches the objects of these pointers."""
     names = chosen_names(project, request.remotes)
-    remotes, failed = open_some(project, names)
+    remotes, failed = open_some(project, names, ahead=True)
     wanted = [replace(one, copies=request.copies) for one in to_wanted(project, named)]
     report = fetch_objects(remotes, project.cache(), wanted, request.jobs, progress)
     lacking = {item.label for item in (*report.absent, *report.damaged)}
@@ -96,7 +96,7 @@ def fetch_listings(
     Raises:
         RemoteError: no remote can be asked.
     """
-    remotes, _ = open_some(project, chosen_names(project) if names is None else names)
+    remotes, _ = open_some(project, chosen_names(project) if names is None else names, ahead=True)
     trees = [one for one in to_wanted(project, named) if one.kind == "tree"]
     wanted = [replace(one, listings=True) for one in trees]
     fetch_objects(remotes, project.cache(), wanted, progress=progress)

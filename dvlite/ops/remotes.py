@@ -203,15 +203,19 @@ def last_contact(project: Project) -> Contact | None:
     return None if known and place not in (None, place_of(project, contact.remote)) else contact
 
 
-def open_some(project: Project, names: Sequence[str]) -> tuple[list[Remote], list[tuple[str, str]]]:
+def open_some(
+    project: Project, names: Sequence[str], ahead: bool = False
+) -> tuple[list[Remote], list[tuple[str, str]]]:
     """Opens several remotes to read from, and says which failed and why; one that fails is an
-    error only if all do."""
+    error only if all do. `ahead`: the first one's index is wanted next; that of the others only
+    where it lacks something."""
     opened: list[Remote] = []
     failed: list[tuple[str, str]] = []
     problem = None
     for name in names:
         try:
-            opened.append(open_to_read(name, _backend(project, name)))
+            how = open_to_read if ahead and not opened else open_remote
+            opened.append(how(name, _backend(project, name)))
             if changed_url(project, name) is None:  # a new place is for push to ask about
                 remember_url(project, name)
         except RemoteError as error:

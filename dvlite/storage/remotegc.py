@@ -13,16 +13,12 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from blake3 import blake3
-
 from dvlite._version import VERSION
 from dvlite.errors import CorruptError, RemoteError
 from dvlite.progress import Progress, silent
-from dvlite.storage.backend import Backend, NotThere, Stored
+from dvlite.storage.backend import Backend, Stored
 from dvlite.storage.heldindex import cut_short
-from dvlite.storage.index import Index, segment_id
-from dvlite.storage.merging import store_segment
-from dvlite.storage.pack import HEAD, Member, check_head
+from dvlite.storage.index import Index
 from dvlite.storage.remote import (
     Marker,
     Remote,
@@ -35,22 +31,18 @@ from dvlite.storage.remote import (
     render_marker,
     render_name,
 )
+from dvlite.storage.remotecarry import copy_out, write_segments
 from dvlite.storage.remotecensus import (
     Census,
     Counted,
     PackFate,
-    is_piece,
     young_objects,
     young_roots,
 )
-from dvlite.storage.remotelive import BUCKETS, Walk
+from dvlite.storage.remotelive import Walk
 from dvlite.storage.rootrecord import newest_records, record_parts
-from dvlite.storage.row import ROW_BYTES, Row, read_rows
-from dvlite.storage.segment import Stamp, encode
-from dvlite.storage.upload import Uploader
+from dvlite.storage.segment import Stamp
 
-# Segments that gc writes: 32 MB of rows, which is a quarter of a million chunks.
-_SEGMENT_BYTES = 32 << 20
 # Sound segments from this size on stay as they are: an index of gigabytes is not written anew.
 _STAY_BYTES = 8 << 20
 # So many segments that pushers count on are joined, though nothing else is to be done.
@@ -189,8 +181,8 @@ def execute(looked: Looked, plan: RemotePlan, options: GcOptions) -> int:
     if plan.begins_epoch:
         assert plan.census is not None
         stamp = Stamp(plan.epoch, options.project, options.clone, VERSION[:16])
-        moved = _copy_out(remote, plan.census, plan.epoch, options)
-        new = _write_segments(remote, plan, moved, stamp)
+        moved = copy_out(remote, plan.census, plan.epoch, options.jobs, options.progress)
+        new = write_segments(remote, plan.census, plan.roots, moved, stamp)
         staying = {one.name.id for one in plan.census.segments if one.stays}
         # a copy may be, byte for byte, what it was copied from, or what an interrupted push left
         copies = set(moved.packs)
@@ -313,137 +305,6 @@ def _is_past(segment: SegmentName, old: dict[int, Marker]) -> bool:
 
 
 # -- changing --------------------------------------------------------------------------------------
-
-
-class _Moved:
-    """Rows of what was copied out, a bucket at a time."""
-
-    def __init__(self) -> None:
-        self.packs: list[bytes] = []
-        self._rows = [bytearray() for _ in range(BUCKETS)]
-
-    def take(self, uploader: Uploader, first: int) -> None:
-        """The rows that an uploader has placed since."""
-        for rows in (uploader.objects, uploader.pieces):
-            for row in read_rows(rows.unpublished()):
-                self._rows[row.id[0]] += row._replace(pack=first + row.pack).pack_bytes()
-            rows.mark_published()
-            rows.forget_published()
-
-    def rows(self, number: int) -> Iterable[Row]:
-        """Those of a bucket; pack numbers count in `packs`."""
-        return read_rows(bytes(self._rows[number]))
-
-
-def _copy_out(remote: Remote, census: Census, epoch: int, options: GcOptions) -> _Moved:
-    """Copies what lives in packs that go into new ones."""
-    wanted: dict[bytes, bytearray] = {
-        pack: bytearray() for pack, fate in census.packs.items() if fate.is_moved
-    }
-    moved = _Moved()
-    if not wanted:
-        return moved
-    for number in range(BUCKETS):
-        for place in census.chosen(number):
-            if place.pack in wanted:
-                wanted[place.pack] += place.row.pack_bytes()
-    uploaders: dict[int, Uploader] = {}
-    total = sum(census.packs[pack].size for pack in wanted)
-    done = 0
-    try:
-        for pack in sorted(wanted):
-            data = _whole_pack(remote.backend, pack)
-            content, _ = check_head(bytes(data[: HEAD.size]))
-            if content not in uploaders:
-                uploaders[content] = Uploader(remote.backend, content, epoch, options.jobs)
-            _add_frames(uploaders[content], data, read_rows(bytes(wanted[pack])))
-            done += len(data)
-            options.progress("copying", 0, done, None, total)
-        for uploader in uploaders.values():
-            uploader.close_pack()
-            uploader.drain()
-            first = len(moved.packs)
-            moved.packs += uploader.pack_ids
-            moved.take(uploader, first)
-    finally:
-        for uploader in uploaders.values():
-            uploader.stop()
-    return moved
-
-
-def _whole_pack(backend: Backend, pack: bytes) -> bytes:
-    for _ in range(2):  # once may have been the line
-        try:
-            data = backend.read(pack_name(pack))
-        except NotThere:
-            break
-        if blake3(data).digest() == pack:
-            return data
-    raise CorruptError(
-        f"the pack {pack.hex()[:12]} is damaged or gone, and holds what is in use",
-        "dvlite remote check --repair, then run this again",
-    )
-
-
-def _add_frames(uploader: Uploader, data: bytes, rows: Iterable[Row]) -> None:
-    frames: dict[tuple[int, int], list[Member]] = {}
-    for row in rows:
-        member = Member(row.id, row.kind, row.inner_offset, row.raw_length)
-        frames.setdefault((row.frame_offset, row.frame_length), []).append(member)
-    for (offset, length), members in sorted(frames.items()):
-        uploader.add_frame(data[offset : offset + length], members)
-
-
-def _write_segments(remote: Remote, plan: RemotePlan, moved: _Moved, stamp: Stamp) -> list[str]:
-    """New segments with exactly the living rows that no segment which stays has; their ids."""
-    census = plan.census
-    assert census is not None
-    writer = _SegmentWriter(remote, stamp, plan.roots)
-    for number in range(BUCKETS):
-        for place in census.chosen(number):
-            if not census.packs[place.pack].is_moved:
-                writer.add(place.pack, place.row)
-        for row in moved.rows(number):
-            writer.add(moved.packs[row.pack], row)
-        writer.flush_if_full()
-    writer.flush()
-    return writer.ids
-
-
-class _SegmentWriter:
-    """Collects rows, and stores a segment whenever there are enough."""
-
-    def __init__(self, remote: Remote, stamp: Stamp, roots: set[bytes]) -> None:
-        self.remote, self.stamp, self.roots = remote, stamp, roots
-        self.ids: list[str] = []
-        self._start()
-
-    def _start(self) -> None:
-        self._packs: dict[bytes, int] = {}
-        self._pieces: list[bytes] = []
-        self._objects: list[bytes] = []
-
-    def add(self, pack: bytes, row: Row) -> None:
-        """Takes a row."""
-        number = self._packs.setdefault(pack, len(self._packs))
-        packed = row._replace(pack=number).pack_bytes()
-        (self._pieces if is_piece(row) else self._objects).append(packed)
-
-    def flush_if_full(self) -> None:
-        """Stores a segment if there is enough for one."""
-        if ROW_BYTES * (len(self._pieces) + len(self._objects)) >= _SEGMENT_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Stores what there is."""
-        if not (self._pieces or self._objects or self.roots):
-            return
-        tables = b"".join(sorted(self._pieces)), b"".join(sorted(self._objects))
-        data = encode(*tables, list(self._packs), self.roots, self.stamp)
-        store_segment(self.remote, data, self.stamp.epoch)
-        self.ids.append(segment_id(data))
-        self.roots = set()
-        self._start()
 
 
 def _begin_epoch(remote: Remote, epoch: int, marker: Marker, options: GcOptions) -> None:

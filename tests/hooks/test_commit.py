@@ -44,6 +44,32 @@ def test_a_folder_that_is_a_link_now_does_not_stop_everything(hooked: Repository
     refused(commit(hooked), "git does not ignore", "model")
 
 
+def test_one_name_behind_a_link_costs_few_questions_of_git(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a hundred folders with something ignored in each, and one that is a link."""
+    folders = [f"f{number:02d}" for number in range(100)]
+    repository.write({f"{folder}/.gitignore": b"/x\n" for folder in folders})
+    (repository.path / "link").symlink_to("f00")
+    project = Project.open(str(repository.path))
+    asked: list[list[str]] = []
+    start = project.repo._start
+
+    def counted(words: list[str], stdin: bytes) -> subprocess.CompletedProcess[bytes]:
+        asked.append(words)
+        return start(words, stdin)
+
+    monkeypatch.setattr(project.repo, "_start", counted)
+    names = [
+        f"{folder}/{name}" for folder in [*folders[:50], "link", *folders[50:]] for name in "xy"
+    ]
+    assert project.repo.ignored(names) == {f"{folder}/x" for folder in folders} | {
+        "link/x",
+        "link/y",
+    }
+    assert len(asked) <= 16
+
+
 def test_the_command_that_is_named_fits_the_folder(hooked: Repository) -> None:
     hooked.write({"model": b"two", "src/x.py": b""})
     inside = Repository(hooked.path / "src", hooked.store)

@@ -214,6 +214,23 @@ def test_asking_again_is_told_with_verbose(proxied: tuple[Repository, FaultProxy
     assert "trying again" not in repository.dvlite("fetch").err  # it took no time
 
 
+def test_only_the_first_remote_is_listed_before_it_is_asked(
+    proxied: tuple[Repository, FaultProxy],
+) -> None:
+    repository, proxy = proxied
+    folder = str(repository.path.parent / "folder")
+    repository.dvlite("remote", "add", "folder", folder)
+    repository.dvlite("fetch", "-r", "store")
+    repository.dvlite("push", "-r", "folder")
+    for first, second, lists in (("store", "folder", 1), ("folder", "store", 0)):
+        forget(repository)
+        proxy.begin()
+        ran = repository.dvlite("fetch", "-r", first, "-r", second)
+        assert "fetched    201 files" in ran.out
+        assert [one.what for one in proxy.log].count("list") == lists
+        assert [one.what for one in proxy.log].count("dvlite.json") == 1
+
+
 # -- Ctrl-C --------------------------------------------------------------------------------------
 
 
