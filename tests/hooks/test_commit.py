@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dvlite.gitrepo import GitRepo
 from dvlite.ops.install import install
 from dvlite.project import Project
 from tests.drivers.conftest import git
@@ -53,13 +54,15 @@ def test_one_name_behind_a_link_costs_few_questions_of_git(
     (repository.path / "link").symlink_to("f00")
     project = Project.open(str(repository.path))
     asked: list[list[str]] = []
-    start = project.repo._start
+    start = GitRepo._start
 
-    def counted(words: list[str], stdin: bytes) -> subprocess.CompletedProcess[bytes]:
+    def counted(
+        repo: GitRepo, words: list[str], stdin: bytes | None
+    ) -> subprocess.CompletedProcess[bytes]:
         asked.append(words)
-        return start(words, stdin)
+        return start(repo, words, stdin)
 
-    monkeypatch.setattr(project.repo, "_start", counted)
+    monkeypatch.setattr(GitRepo, "_start", counted)
     names = [
         f"{folder}/{name}" for folder in [*folders[:50], "link", *folders[50:]] for name in "xy"
     ]
