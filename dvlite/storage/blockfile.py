@@ -94,7 +94,11 @@ class BlockFile:
     def placed(self, offset: int, length: int) -> None:
         """Says that all the bytes of a place are there."""
         number = offset // _BLOCK
-        self._filled(number, self._open[number], length)
+        block = self._open.get(number)
+        if block is None:  # others made it full: its memory may be another block's by now
+            self._overlaps = True
+        else:
+            self._filled(number, block, length)
 
     def write_from(self, source: int, source_offset: int, length: int, offset: int) -> bool:
         """Puts bytes of an open file at their place, read to where they belong; False where that

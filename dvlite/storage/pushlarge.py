@@ -62,6 +62,7 @@ class LargeFiles:
         self._sent: set[bytes] = set()
         self._pool = ThreadPoolExecutor(_COMPRESSORS)
         self._sample: Sample | None = None
+        self._size = 0
         self.adopted = Adopted()
         self.new_bytes = 0
         self.read_bytes = 0
@@ -80,7 +81,7 @@ class LargeFiles:
         parts: list[bytes] = []
         descriptor = os.open(self._source(oid), os.O_RDONLY | os.O_CLOEXEC)
         try:
-            expect(os.fstat(descriptor).st_size)
+            self._size = os.fstat(descriptor).st_size
             hashing = _Hashing(descriptor)
             for chunks in cut(hashing):
                 begin = 0
@@ -144,6 +145,8 @@ class LargeFiles:
                 new.pop(chunk_id, None)
         # neighbours are alike: one probe for about 8 MB
         width = best_width(next(iter(new.values()))) if new else 1
+        if width > 1:
+            expect(self._size)
         items = iter(new.items())
         parts = list(iter(lambda: list(islice(items, _AT_ONCE)), []))
         frames = self._pool.map(lambda part: [pack_frame(chunk, width) for _, chunk in part], parts)

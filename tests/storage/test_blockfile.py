@@ -97,6 +97,22 @@ def test_a_place_is_inside_one_block_and_counts_once_it_is_filled(tmp_path: Path
     assert (tmp_path / "file").read_bytes() == data
 
 
+@pytest.mark.parametrize("until", [BLOCK - 1, BLOCK, BLOCK + 100])
+def test_a_place_that_others_write_to_meanwhile_gives_no_hash(tmp_path: Path, until: int) -> None:
+    data = random.Random(6).randbytes(BLOCK + 100)
+    file = BlockFile(str(tmp_path / "file"), len(data))
+    try:
+        place = file.place(0, 1000)
+        assert place is not None
+        file.write(data[:until], 0)
+        place[:] = b"y" * 1000
+        file.placed(0, 1000)
+        file.write(data[until:], until)
+        assert file.finish() == b""
+    finally:
+        file.close()
+
+
 def test_one_part_may_span_several_blocks(tmp_path: Path) -> None:
     data = random.Random(7).randbytes(5 * BLOCK + 77)
     assert filled(tmp_path / "file", data, [(0, data)], 1) == blake3(data).digest()
