@@ -151,6 +151,7 @@ class _Adding:
         self._steps: dict[str, Pointer | None] = {}
 
     def run(self, work: _Work) -> None:
+        """Adds one path."""
         here = self._look(work.path)
         assert here.pointer is not None
         before = self.pointers.get(work.path)

@@ -90,6 +90,7 @@ class _Importing:
         self.sources = sources_of(self.settings, self.result)
 
     def run(self) -> ImportResult:
+        """Takes up everything, or says what it would."""
         outs = self._outs()
         versions: list[Version] = []
         if self.request.history:

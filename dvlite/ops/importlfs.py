@@ -85,6 +85,7 @@ class _Importing:
         self.store = FolderSource("git-lfs's store", _store(project))
 
     def run(self) -> ImportResult:
+        """Takes up everything, or says what it would."""
         _refuse_unmerged(self.project)
         tracked = self._tracked()
         old = self._old_versions() if self.request.history else {}

@@ -117,6 +117,7 @@ class _Resolving:
     # -- deciding ----------------------------------------------------------------------------------
 
     def decide(self, path: str, inside: list[str]) -> _State:
+        """Decides a pointer, or the paths inside it that are named."""
         state = self._state(path, inside)
         if state.conflict is None or self.request.side is None:
             return state

@@ -163,6 +163,7 @@ class _Log:
     _is_full: bool = False
 
     def write(self, data: bytes) -> None:
+        """Appends bytes; a disk that fails ends the log, not the stage."""
         try:
             if not self._is_full:
                 self.file.write(data)

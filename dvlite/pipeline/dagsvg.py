@@ -39,6 +39,7 @@ class _Spot:
 
     @property
     def width(self) -> float:
+        """Pixels: of its label, or of a chain that passes by."""
         return len(_label(self.box)) * _CHAR + 2 * _PAD if self.box else 4.0
 
 

@@ -96,10 +96,7 @@ def unpack_view(frame: Buffer, max_raw_bytes: int = MAX_RAW_BYTES) -> memoryview
     codec, stored, raw_length = _opened(frame, max_raw_bytes)
     if codec == _PLANES:
         return join(_planes_of(stored, raw_length), raw_length)
-    raw = stored if codec == _STORED else memoryview(_decompress(stored, raw_length))
-    if len(raw) != raw_length:
-        raise CorruptError("a frame does not hold as many bytes as it says")
-    return raw
+    return _whole(codec, stored, raw_length)
 
 
 def unpack_into(frame: Buffer, target: memoryview) -> bool:
@@ -110,11 +107,8 @@ def unpack_into(frame: Buffer, target: memoryview) -> bool:
         return False
     if codec == _PLANES:
         join_into(_planes_of(stored, raw_length), target)
-        return True
-    raw = stored if codec == _STORED else _decompress(stored, raw_length)
-    if len(raw) != raw_length:
-        raise CorruptError("a frame does not hold as many bytes as it says")
-    target[:] = raw
+    else:
+        target[:] = _whole(codec, stored, raw_length)
     return True
 
 
@@ -151,6 +145,14 @@ def check_frame(frame: Buffer) -> int:
     if stored_length != len(stored) or xxh3_64_intdigest(stored) != checksum:
         raise CorruptError("a frame's checksum does not match its bytes")
     return int(raw_length)
+
+
+def _whole(codec: int, stored: memoryview, raw_length: int) -> memoryview:
+    """The raw bytes of what is not in planes."""
+    raw = stored if codec == _STORED else memoryview(_decompress(stored, raw_length))
+    if len(raw) != raw_length:
+        raise CorruptError("a frame does not hold as many bytes as it says")
+    return raw
 
 
 def _planes_of(stored: memoryview, raw_length: int) -> list[bytes | memoryview]:

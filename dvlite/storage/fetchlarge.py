@@ -214,8 +214,8 @@ class _Assembly:
             self._use_copied(want, frame)
 
     def _use_in_place(self, want: FrameWant, frame: memoryview) -> bool:
-        """Undoes a frame to where its chunk belongs; False where that cannot be, as it has to be
-        checked first, or is not all of a frame."""
+        """Undoes a frame to where its chunk belongs; False where it cannot be: the chunk is to be
+        checked first, or not all of the frame, or belongs to no single block in memory."""
         if self.checks_chunks or len(want.members) > 1:
             return False
         chunk_id, _, _, length = want.members[0]

@@ -58,9 +58,11 @@ class _Plain:
         self._hash = hashlib.new(algorithm, usedforsecurity=False)
 
     def update(self, data: Buffer) -> None:
+        """Takes the next bytes."""
         self._hash.update(data)
 
     def fits(self, digest: str) -> bool:
+        """Whether that is the hash of what came."""
         return bool(self._hash.hexdigest() == digest)
 
 
@@ -78,6 +80,7 @@ class _Dos2Unix:
         self._left = bytearray()
 
     def update(self, data: Buffer) -> None:
+        """Takes the next bytes."""
         view = memoryview(data).cast("B")
         if not self._left and len(view) % _DVC_BLOCK == 0:
             for start in range(0, len(view), _DVC_BLOCK):
@@ -89,6 +92,7 @@ class _Dos2Unix:
             del self._left[:_DVC_BLOCK]
 
     def fits(self, digest: str) -> bool:
+        """Whether that is the hash of what came."""
         if self._left:
             self._take(bytes(self._left))
             self._left.clear()

@@ -15,7 +15,7 @@ _PAYS_BYTES = 256 << 20
 # Below, the calls cost more than the bytes.
 _LEAST_BYTES = 4096
 
-_seen_bytes = _expected_bytes = 0
+_seen_bytes = 0
 
 
 def split(raw: bytes | memoryview, width: int) -> list[bytes | memoryview]:
@@ -58,7 +58,7 @@ def join(planes: Sequence[bytes | memoryview], raw_length: int) -> memoryview:
 
 
 def join_into(planes: Sequence[bytes | memoryview], target: memoryview) -> None:
-    """The same into memory that is there, as long as the raw bytes are."""
+    """As `join`, into memory that is there and as long as the raw bytes are."""
     width, numpy = len(planes), _numpy(len(target))
     if numpy is None:
         target[:] = join(planes, len(target))
@@ -69,9 +69,9 @@ def join_into(planes: Sequence[bytes | memoryview], target: memoryview) -> None:
 
 
 def expect(raw_bytes: int) -> None:
-    """Says that so many bytes may come: then numpy may pay from the first."""
-    global _expected_bytes
-    _expected_bytes = max(_expected_bytes, raw_bytes)
+    """Says that so many bytes may come: they count as if they had been seen."""
+    global _seen_bytes
+    _seen_bytes = max(_seen_bytes, raw_bytes)
 
 
 def size_of(raw_length: int, width: int, first: int) -> int:
@@ -83,7 +83,7 @@ def _numpy(raw_length: int) -> Any:
     """numpy, if it is there and pays; else None."""
     global _seen_bytes
     _seen_bytes += raw_length
-    if raw_length < _LEAST_BYTES or max(_seen_bytes, _expected_bytes) < _PAYS_BYTES:
+    if raw_length < _LEAST_BYTES or _seen_bytes < _PAYS_BYTES:
         return None
     try:
         import numpy

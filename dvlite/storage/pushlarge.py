@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 
 from dvlite.errors import CorruptError
 from dvlite.storage.cache import Cache
@@ -147,13 +147,13 @@ class LargeFiles:
         width = best_width(next(iter(new.values()))) if new else 1
         if width > 1:
             expect(self._size)
-        items = iter(new.items())
-        parts = list(iter(lambda: list(islice(items, _AT_ONCE)), []))
-        frames = self._pool.map(lambda part: [pack_frame(chunk, width) for _, chunk in part], parts)
-        for part, packed in zip(parts, frames, strict=True):
-            for (chunk_id, chunk), frame in zip(part, packed, strict=True):
-                self._data.add_frame(frame, [Member(chunk_id, RowKind.CHUNK, 0, len(chunk))])
-                self.new_bytes += len(chunk)
+        waiting = iter(new.values())
+        parts = iter(lambda: list(islice(waiting, _AT_ONCE)), [])
+        packed = self._pool.map(lambda part: [pack_frame(chunk, width) for chunk in part], parts)
+        frames = chain.from_iterable(packed)
+        for (chunk_id, chunk), frame in zip(new.items(), frames, strict=True):
+            self._data.add_frame(frame, [Member(chunk_id, RowKind.CHUNK, 0, len(chunk))])
+            self.new_bytes += len(chunk)
         return ids
 
     def _look_up(self, ids: set[bytes]) -> dict[bytes, Hint]:

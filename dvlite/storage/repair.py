@@ -98,6 +98,7 @@ class _Repair:
         self.suspects = _suspects(found)
 
     def run(self) -> RepairReport:
+        """Mends what can be mended."""
         self._description()
         self._segments()
         if self.report.actions:

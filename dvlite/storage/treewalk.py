@@ -164,6 +164,7 @@ class _Diffing(NamedTuple):
     bound: Bound
 
     def folders(self, old: bytes | None, new: bytes | None, prefix: bytes) -> Iterator[Change]:
+        """What differs between two folders at `prefix`."""
         if old == new:
             return
         if prefix.count(b"/") > MAX_DEPTH:

@@ -21,8 +21,8 @@ from dvlite.storage.row import PIECES, ROW_BYTES, pack_row, read_row
 
 # With one more being built, three packs in flight are 128 MiB: enough to keep a link busy.
 MAX_IN_FLIGHT = 3
-# A pack is closed once it has reached its target: by then it is the last frame longer, and its
-# footer follows. Larger ones get more when they need it.
+# A pack that has reached its target is closed: it is longer by its last frame and its footer. One
+# that needs more than this gets it.
 _BUFFER_BYTES = PACK_TARGET + (2 << 20)
 
 
@@ -61,8 +61,8 @@ class Rows:
 class _PackBuffer:
     """Memory that one pack after the other is built in.
 
-    New memory for each costs more than the compression of what is in it: the system fills every
-    page with zeros first.
+    New memory for each took as much time as compressing what is in it: the system fills every page
+    with zeros first.
     """
 
     def __init__(self) -> None:
@@ -236,7 +236,10 @@ class Uploader:
         view = buffer.view()
         self._backend.write(pack_name(pack), view)
         self.sent[pack] = len(view)
-        # only here: where sending failed, a connection that is given up may still read from it
+        try:
+            view.release()
+        except BufferError:  # of a request that was given up and made again, something is left,
+            return  # which may still be sending: its memory is not used again
         self._put_back(buffer)
 
     def _put_back(self, buffer: _PackBuffer) -> None:

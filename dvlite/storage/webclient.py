@@ -207,6 +207,7 @@ class _Proxy(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> _Proxy:
+        """The proxy that an environment variable names."""
         try:
             parts = urlsplit(text if "://" in text else f"http://{text}")
             host, port = parts.hostname or "", parts.port or 80

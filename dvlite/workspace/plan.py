@@ -79,6 +79,7 @@ class _Planning:
             self.news = {change.path for change in news}
 
     def run(self) -> Plan:
+        """Goes through all that differs."""
         plan = Plan()
         kept: list[bytes] = []
         for change in diff(self.sides.read, self.sides.here, self.sides.target):

@@ -117,6 +117,7 @@ class _Looking:
     _scanner: Scanner | None = None
 
     def run(self) -> Snapshot:
+        """Looks through the place."""
         place, look = self.place, self.look
         options = TakeOptions(look.cache, top_of(place.root, place.path), look.keep, self._told)
         with Takers(options) as self._takers:

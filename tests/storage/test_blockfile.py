@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,11 +36,22 @@ def put(file: BlockFile, offset: int, part: bytes) -> None:
         file.placed(offset, len(part))
 
 
-def filled(path: Path, data: bytes, parts: list[tuple[int, bytes]], threads: int) -> bytes:
+def write(file: BlockFile, offset: int, part: bytes) -> None:
+    """Puts a part where it belongs by copying it."""
+    file.write(part, offset)
+
+
+def filled(
+    path: Path,
+    data: bytes,
+    parts: list[tuple[int, bytes]],
+    threads: int,
+    how: Callable[[BlockFile, int, bytes], None] = write,
+) -> bytes:
     file = BlockFile(str(path), len(data))
     try:
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda part: file.write(part[1], part[0]), parts))
+            list(pool.map(lambda part: how(file, *part), parts))
         return file.finish()
     finally:
         file.close()
@@ -72,13 +84,7 @@ def test_parts_may_be_made_in_place(
     data = random.Random(3).randbytes(5 * BLOCK + 77)
     parts = parts_of(data, 3)
     random.Random(2).shuffle(parts)
-    file = BlockFile(str(tmp_path / "file"), len(data))
-    try:
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda part: put(file, *part), parts))
-        assert file.finish() == blake3(data).digest()
-    finally:
-        file.close()
+    assert filled(tmp_path / "file", data, parts, 4, put) == blake3(data).digest()
     assert (tmp_path / "file").read_bytes() == data
 
 

@@ -52,7 +52,7 @@ def test_without_numpy_it_is_python(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_numpy_comes_at_once_where_much_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planes, "_PAYS_BYTES", 1 << 40)
-    monkeypatch.setattr(planes, "_expected_bytes", 0)
+    monkeypatch.setattr(planes, "_seen_bytes", 0)
     expect(1 << 20)
     assert planes._numpy(10) is None
     expect(1 << 40)
