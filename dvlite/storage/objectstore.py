@@ -32,7 +32,13 @@ _CODE = re.compile(r"<Code>([A-Za-z0-9]+)</Code>")
 _SYSTEM_SAID = re.compile(r'message: "([^"]{1,200})"')
 # Answers of the 400s that are about the moment and not about the request.
 _PASSING = {408, 409, 425, 429}
-PASSING_CODES = {"RequestTimeout", "BadDigest", "IncompleteBody", "InvalidDigest", "SlowDown"}
+_DIGEST_CODES = {
+    "BadDigest",
+    "InvalidDigest",
+    "XAmzContentChecksumMismatch",
+    "XAmzContentSHA256Mismatch",
+}
+PASSING_CODES = {"RequestTimeout", "IncompleteBody", "SlowDown"} | _DIGEST_CODES
 # What obstore says itself when a server answers such a range with nothing (Azurite does).
 _PAST_THE_END = "Wanted range starting at"
 _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
@@ -74,6 +80,10 @@ class Network:
             with open(self.ca_bundle, "rb") as stream:
                 client["root_certificate"] = stream.read()
         return client
+
+
+class NotAsSent(TransientError):
+    """The store says that other bytes arrived than were sent, by the checksum beside them."""
 
 
 def no_bucket(place: Place, url: str) -> RemoteError:
@@ -124,7 +134,7 @@ class ObjectStore(Backend):
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """See Backend."""
-        self._guard(name, lambda: self._api.put(self._writes, name, data, use_multipart=False))
+        self._put(self._writes, name, data)
 
     def write_if_absent(self, name: str, data: bytes) -> bool:
         """See Backend."""
@@ -151,6 +161,9 @@ class ObjectStore(Backend):
                 self._api.delete(self._writes, name)
 
         self._guard(name, remove)
+
+    def _put(self, store: Any, name: str, data: bytes | memoryview) -> None:
+        self._guard(name, lambda: self._api.put(store, name, data, use_multipart=False))
 
     def _pages(self, folder: str, after: str) -> Iterator[Sequence[Stored]]:
         pages = self._api.list(
@@ -191,6 +204,8 @@ class ObjectStore(Backend):
             return RemoteError(
                 f"the remote {self.url} refuses access to {name}: {said}", self._place.advice
             )
+        if word in _DIGEST_CODES:
+            return NotAsSent(f"the remote {self.url} fails on {name}: {said}")
         passing = number >= 500 or number in _PASSING or word in PASSING_CODES or not number
         kind = TransientError if passing else RemoteError
         return kind(f"the remote {self.url} fails on {name}: {said}")

@@ -7,6 +7,9 @@ to 17 (apart) and lets them run.
 
 from __future__ import annotations
 
+import importlib
+import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +17,10 @@ from typing import Any
 _PAYS_BYTES = 256 << 20
 # Below, the calls cost more than the bytes.
 _LEAST_BYTES = 4096
+
+_THREADS = "OPENBLAS_NUM_THREADS"
+_loading = threading.Lock()
+_is_loaded = False
 
 _seen_bytes = 0
 
@@ -89,7 +96,24 @@ def _numpy(raw_length: int) -> Any:
     if raw_length < _LEAST_BYTES or _seen_bytes < _PAYS_BYTES:
         return None
     try:
+        if not _is_loaded:
+            _load()
         import numpy
     except ImportError:
         return None
     return numpy
+
+
+def _load() -> None:
+    """Imports numpy without the threads of its linear algebra: each would wait for work in a busy
+    loop for a tenth of a second. What this process starts later may want them."""
+    global _is_loaded
+    with _loading:
+        given = os.environ.get(_THREADS)
+        os.environ[_THREADS] = given or "1"
+        try:
+            importlib.import_module("numpy")
+        finally:
+            if given is None:
+                del os.environ[_THREADS]
+        _is_loaded = True

@@ -8,12 +8,15 @@ busy in Python.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from dvlite.errors import RemoteError, UsageError
 from dvlite.storage.backend import Backend
 from dvlite.storage.objectstore import WRITE_FACTOR, Network, ObjectStore, Place, first_line
+from dvlite.storage.packsums import WRONG, PackSums, S3ObjectStore
 from dvlite.storage.s3options import S3Options, s3_options, to_s3fs
 
 if TYPE_CHECKING:
@@ -21,6 +24,11 @@ if TYPE_CHECKING:
 
 # Credentials from a role are asked for again well before AWS's shortest life time, 15 minutes.
 _CREDENTIALS_LIVE = timedelta(minutes=5)
+# Where the AWS chain has another store's address, in the order in which obstore looks there too.
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
+# The bodies stay out of the signatures: their checksums are in.
+_UNSIGNED = {"unsigned_payload": True}
 _BAD_CREDENTIALS = "check the credentials (environment, ~/.aws, profile) and their rights"
 
 
@@ -43,53 +51,96 @@ def open_s3(url: str, given: dict[str, str]) -> Backend:
     return open_fsspec(url, to_s3fs(options), S3fsBackend if options.checksum != "none" else None)
 
 
-def _opened(url: str, options: S3Options) -> ObjectStore:
+def _opened(url: str, options: S3Options) -> S3ObjectStore:
     import obstore
 
     bucket, _, prefix = url.partition("://")[2].partition("/")
     if not bucket:
         raise UsageError(f"{url} names no bucket", "s3://BUCKET or s3://BUCKET/PREFIX")
+    place = Place(bucket, "bucket", _BAD_CREDENTIALS)
     try:
-        reads, writes = (
-            _store(bucket, prefix.strip("/"), options, factor) for factor in (1, WRITE_FACTOR)
-        )
+        make = _Stores.of(bucket, prefix.strip("/"), options)
+        stores = make.store(1, make.sum), make.store(WRITE_FACTOR, make.sum)
     except (ValueError, obstore.exceptions.BaseError) as error:
         raise UsageError(
             f"the options of the remote {url} are not accepted: {first_line(error)}"
         ) from error
-    return ObjectStore(url, Place(bucket, "bucket", _BAD_CREDENTIALS), (reads, writes))
+
+    def wrong() -> ObjectStore:
+        return ObjectStore(url, place, (stores[0], make.store(1, _UNSIGNED, WRONG)))
+
+    sums = None
+    if options.checksum == "auto":
+        sums = PackSums(
+            lambda: make.store(WRITE_FACTOR, {"checksum_algorithm": "CRC64NVME"} | _UNSIGNED),
+            None if make.is_aws else wrong,
+        )
+    return S3ObjectStore(url, place, stores, sums)
 
 
-def _store(bucket: str, prefix: str, options: S3Options, factor: int) -> S3Store:
-    from obstore.store import S3Store
+@dataclass(frozen=True, slots=True)
+class _Stores:
+    """Makes stores for one place, which differ in their patience and checksums.
 
-    config: dict[str, Any] = {
-        "endpoint": options.endpoint_url,
-        "region": options.region,
-        "access_key_id": options.access_key_id,
-        "secret_access_key": options.secret_access_key,
-        "session_token": options.session_token,
-        "skip_signature": options.anon,
-        "server_side_encryption": options.sse,
-        "sse_kms_key_id": options.sse_kms_key_id,
-        "request_payer": options.requester_pays,
+    `sum`: the configuration of the checksum that goes with everything.
+    """
+
+    bucket: str
+    prefix: str
+    config: dict[str, Any]
+    credentials: _Credentials | None
+    network: Network
+    sum: dict[str, Any]
+
+    @classmethod
+    def of(cls, bucket: str, prefix: str, options: S3Options) -> _Stores:
+        """By a remote's options. Raises: RemoteError."""
+        config: dict[str, Any] = {
+            "endpoint": options.endpoint_url,
+            "region": options.region,
+            "access_key_id": options.access_key_id,
+            "secret_access_key": options.secret_access_key,
+            "session_token": options.session_token,
+            "skip_signature": options.anon,
+            "server_side_encryption": options.sse,
+            "sse_kms_key_id": options.sse_kms_key_id,
+            "request_payer": options.requester_pays,
+        }
+        config = {key: value for key, value in config.items() if value}
+        credentials = None
+        if not options.anon and not options.access_key_id:
+            credentials = _Credentials.of_chain(options, config)
+        endpoint = config.get("endpoint") or next(filter(None, map(os.environ.get, _ENDPOINTS)), "")
+        config["virtual_hosted_style_request"] = not options.path_style(endpoint)
+        network = Network(endpoint, options.timeout, options.proxy, options.ca_bundle)
         # the server compares what arrived with this: a flipped bit is refused, not stored
-        "checksum_algorithm": "SHA256" if options.checksum == "sha256" else "",
-    }
-    given: S3Config = {key: value for key, value in config.items() if value}  # type: ignore[assignment]
-    given["virtual_hosted_style_request"] = not options.path_style
-    provider = None
-    if not options.anon and not options.access_key_id:
-        provider = _Credentials.of_chain(options, given)
-    network = Network(options.endpoint_url, options.timeout, options.proxy, options.ca_bundle)
-    return S3Store(
-        bucket,
-        prefix=prefix or None,
-        config=given,
-        client_options=network.client(factor),
-        retry_config={"max_retries": 0},  # RetryingBackend's business, the same for all storages
-        credential_provider=provider,
-    )
+        checksum = {} if options.checksum == "none" else {"checksum_algorithm": "SHA256"}
+        return cls(bucket, prefix, config, credentials, network, checksum)
+
+    def store(
+        self, factor: int, more: dict[str, Any], headers: dict[str, str] | None = None
+    ) -> S3Store:
+        """A store for which silence may last `factor` times as long."""
+        from obstore.store import S3Store
+
+        config: S3Config = self.config | more  # type: ignore[assignment]
+        client = self.network.client(factor)
+        if headers:
+            client["default_headers"] = headers
+        return S3Store(
+            self.bucket,
+            prefix=self.prefix or None,
+            config=config,
+            client_options=client,
+            retry_config={"max_retries": 0},  # RetryingBackend's business, for all storages
+            credential_provider=self.credentials,
+        )
+
+    @property
+    def is_aws(self) -> bool:
+        """Whether the place is on AWS itself."""
+        host = urlsplit(self.network.endpoint).hostname or ""
+        return not host or host.endswith(_AWS_HOSTS)
 
 
 class _Credentials:
@@ -99,7 +150,7 @@ class _Credentials:
         self._found = found
 
     @classmethod
-    def of_chain(cls, options: S3Options, config: S3Config) -> _Credentials | None:
+    def of_chain(cls, options: S3Options, config: dict[str, Any]) -> _Credentials | None:
         """The chain's credentials; its region goes into `config` where none is given.
 
         None where obstore finds all by itself, in the environment: loading botocore takes 0.2 s.

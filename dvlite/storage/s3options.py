@@ -15,7 +15,7 @@ from dvlite.storage.optionvalues import TIMEOUT_S, check_file, check_http, one_o
 
 DRIVERS = ("obstore", "s3fs")
 _STYLES = ("auto", "path", "virtual")
-_CHECKSUMS = ("sha256", "none")
+_CHECKSUMS = ("auto", "sha256", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class S3Options:
     sse: str = ""
     sse_kms_key_id: str = ""
     addressing_style: str = "auto"
-    checksum: str = "sha256"
+    checksum: str = "auto"
     ca_bundle: str = ""
     proxy: str = ""
     requester_pays: bool = False
@@ -39,11 +39,10 @@ class S3Options:
     secret_access_key: str = ""
     session_token: str = ""
 
-    @property
-    def path_style(self) -> bool:
-        """Whether the bucket is part of the path; by itself for endpoints other than AWS's."""
+    def path_style(self, endpoint: str) -> bool:
+        """Whether the bucket is part of the path; by itself for endpoints other than AWS's ("")."""
         if self.addressing_style == "auto":
-            return bool(self.endpoint_url)
+            return bool(endpoint)
         return self.addressing_style == "path"
 
 
@@ -80,11 +79,12 @@ def to_s3fs(options: S3Options) -> dict[str, Any]:
         "ServerSideEncryption": options.sse,
         "SSEKMSKeyId": options.sse_kms_key_id,
     }
+    style = "path" if options.path_style(options.endpoint_url) else "virtual"
     config: dict[str, Any] = {
         "connect_timeout": options.timeout,
         "read_timeout": options.timeout,
         "retries": {"max_attempts": 0},
-        "s3": {"addressing_style": "path" if options.path_style else "virtual"},
+        "s3": {"addressing_style": style},
         # other stores than AWS's do not all know the checksums that botocore adds by itself
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",

@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from dvlite.errors import DvliteError, RemoteError
-from dvlite.storage import s3backend, upload
+from dvlite.storage import packsums, s3backend, upload
 from dvlite.storage.backend import open_backend
 from dvlite.storage.cache import Cache
 from dvlite.storage.fetch import fetch
 from dvlite.storage.fetched import FetchReport, Wanted
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.pack import PACK_TARGET
+from dvlite.storage.packsums import ASK_FROM
 from dvlite.storage.push import PushOptions, PushReport, Root, push
 from dvlite.storage.remote import Remote, open_remote
 from dvlite.storage.retrying import Patience, RetryingBackend
@@ -123,6 +124,7 @@ def bench(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iter
     root = add_tree(cache, files)
     with pytest.MonkeyPatch.context() as patch, fault_proxy(s3_server.port) as proxy:
         patch.setattr(upload, "PACK_TARGET", _PACK_TARGET)
+        patch.setattr(packsums, "ASK_FROM", 2 * _PACK_TARGET)
         patch.setattr(s3backend, "WRITE_FACTOR", 1)
         for name, value in s3_server.environment.items():
             patch.setenv(name, value)
@@ -334,6 +336,7 @@ def test_requests_depend_on_packs_and_not_on_files(
     bench: Bench, files: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upload, "PACK_TARGET", PACK_TARGET)
+    monkeypatch.setattr(packsums, "ASK_FROM", ASK_FROM)
     cache = bench.new_cache()
     named = {f"{n % 97}/{n}.txt": b"%d is the content of a file" % n for n in range(files)}
     root = add_tree(cache, named)

@@ -62,8 +62,9 @@ NEEDS_RESPONSE_BODY = frozenset(
 class Request(NamedTuple):
     """One request as it came: its number from 0, and what kind of thing it asks for.
 
-    `what`: dvlite.json, packs, index, roots, list or other. `target`: its path and range. Sizes
-    are those of the bodies, in bytes; -1 where there was no answer.
+    `what`: dvlite.json, packs, index, roots, list or other. `target`: its path and range. `sums`:
+    the checksums beside its body. Sizes are those of the bodies, in bytes; -1 where there was no
+    answer.
     """
 
     index: int
@@ -74,6 +75,7 @@ class Request(NamedTuple):
     status: int = 0
     fault: Fault | None = None
     target: str = ""
+    sums: frozenset[str] = frozenset()
 
 
 # A plan says what to do to a request; it is asked once for each.
@@ -135,6 +137,10 @@ class Head(NamedTuple):
             if line.lower().startswith(start):
                 return line[len(start) :].strip().decode("latin-1")
         return ""
+
+    def checksums(self) -> frozenset[str]:
+        found = re.findall(rb"(?im)^x-amz-checksum-(\w+):", b"\n".join(self.lines))
+        return frozenset(name.decode().lower() for name in found)
 
     def encode(self, leave_out: Collection[str] = (), more: Collection[str] = ()) -> bytes:
         gone = tuple(name.lower().encode() + b":" for name in leave_out)
@@ -290,7 +296,10 @@ class FaultProxy:
         method, target = head.first.split()[:2]
         with self._lock:
             where = f"{target} {head.get('range')}"
-            request = Request(len(self.log), method, _what(target), size, target=where)
+            what = _what(target)
+            request = Request(
+                len(self.log), method, what, size, target=where, sums=head.checksums()
+            )
             fault = self.plan(request)
             if fault in NEEDS_REQUEST_BODY and not size:
                 fault = None

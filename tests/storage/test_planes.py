@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
 import sys
 
 import pytest
@@ -58,3 +60,25 @@ def test_numpy_comes_at_once_where_much_is_expected(monkeypatch: pytest.MonkeyPa
     expect(1 << 40)
     expect(5)
     assert planes._numpy(10) is not None
+
+
+def test_numpy_starts_no_threads_and_leaves_the_environment_alone() -> None:
+    """However many threads want it first."""
+    code = """
+import os, time
+from concurrent.futures import ThreadPoolExecutor
+from dvlite.storage import planes
+planes.expect(1 << 40)
+with ThreadPoolExecutor(8) as pool:
+    for numpy in list(pool.map(planes._numpy, [1 << 20] * 8)):
+        assert numpy.zeros(1).shape
+deadline = time.monotonic() + 10
+while len(os.listdir("/proc/self/task")) > 1 and time.monotonic() < deadline:
+    time.sleep(0.01)  # threads that were joined are still about to end
+print(len(os.listdir("/proc/self/task")), "OPENBLAS_NUM_THREADS" in os.environ)
+"""
+    environ = {key: value for key, value in os.environ.items() if "THREADS" not in key}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout.split(), done.stderr) == (["1", "False"], "")

@@ -12,13 +12,14 @@ from dvlite.storage.s3options import S3Options, s3_options, to_s3fs
 
 def test_without_options_everything_is_aws_s_default() -> None:
     assert s3_options({}) == S3Options()
-    assert not S3Options().path_style
+    assert not S3Options().path_style("")
 
 
 def test_another_store_has_the_bucket_in_the_path_unless_told_otherwise() -> None:
-    own = {"endpoint_url": "http://127.0.0.1:9000"}
-    assert s3_options(own).path_style
-    assert not s3_options({**own, "addressing_style": "virtual"}).path_style
+    own = "http://127.0.0.1:9000"
+    assert s3_options({"endpoint_url": own}).path_style(own)
+    assert not s3_options({"addressing_style": "virtual"}).path_style(own)
+    assert s3_options({"addressing_style": "path"}).path_style("")
 
 
 def test_what_s3fs_calls_an_option_is_understood() -> None:
