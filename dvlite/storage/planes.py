@@ -21,6 +21,7 @@ _LEAST_BYTES = 4096
 _THREADS = "OPENBLAS_NUM_THREADS"
 _loading = threading.Lock()
 _is_loaded = False
+_numpy_module: Any = None
 
 _seen_bytes = 0
 
@@ -95,25 +96,22 @@ def _numpy(raw_length: int) -> Any:
     _seen_bytes += raw_length
     if raw_length < _LEAST_BYTES or _seen_bytes < _PAYS_BYTES:
         return None
-    try:
-        if not _is_loaded:
-            _load()
-        import numpy
-    except ImportError:
-        return None
-    return numpy
+    return _numpy_module if _is_loaded else _load()
 
 
-def _load() -> None:
+def _load() -> Any:
     """Imports numpy without the threads of its linear algebra: each would wait for work in a busy
     loop for a tenth of a second. What this process starts later may want them."""
-    global _is_loaded
+    global _numpy_module, _is_loaded
     with _loading:
         given = os.environ.get(_THREADS)
         os.environ[_THREADS] = given or "1"
         try:
-            importlib.import_module("numpy")
+            _numpy_module = importlib.import_module("numpy")
+        except ImportError:
+            _numpy_module = None
         finally:
             if given is None:
                 del os.environ[_THREADS]
         _is_loaded = True
+        return _numpy_module

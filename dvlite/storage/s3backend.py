@@ -143,6 +143,16 @@ class _Stores:
         return not host or host.endswith(_AWS_HOSTS)
 
 
+def _may_configure_endpoint() -> bool:
+    """Whether the AWS configuration file may name another store."""
+    path = os.environ.get("AWS_CONFIG_FILE") or "~/.aws/config"
+    try:
+        with open(os.path.expanduser(path), "rb") as stream:
+            return b"endpoint_url" in stream.read()
+    except OSError:
+        return False
+
+
 class _Credentials:
     """Credentials of the AWS chain, as botocore finds and renews them."""
 
@@ -151,15 +161,16 @@ class _Credentials:
 
     @classmethod
     def of_chain(cls, options: S3Options, config: dict[str, Any]) -> _Credentials | None:
-        """The chain's credentials; its region goes into `config` where none is given.
+        """The chain's credentials; its region and endpoint go into `config` where none is given.
 
         None where obstore finds all by itself, in the environment: loading botocore takes 0.2 s.
         """
         environ = os.environ  # the AWS chain's own place for them
         region = options.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
-        placed = options.endpoint_url or region
+        placed = options.endpoint_url or (region and not _may_configure_endpoint())
         if placed and not options.profile and "AWS_ACCESS_KEY_ID" in environ:
             return None
+        from botocore.configprovider import ConfiguredEndpointProvider
         from botocore.exceptions import BotoCoreError
         from botocore.session import Session
 
@@ -168,8 +179,10 @@ class _Credentials:
             found = session.get_credentials()
             if not region and session.get_config_variable("region"):
                 config["region"] = session.get_config_variable("region")
-            if not options.endpoint_url and session.get_config_variable("endpoint_url"):
-                config["endpoint"] = session.get_config_variable("endpoint_url")
+            profile = session.get_scoped_config()
+            endpoint = ConfiguredEndpointProvider(session.full_config, profile, "s3").provide()
+            if endpoint and not options.endpoint_url:
+                config["endpoint"] = endpoint
         except BotoCoreError as error:
             raise RemoteError(f"the AWS configuration cannot be used: {error}") from error
         if found is None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from dvlite.storage import packsums, s3backend
 from dvlite.storage.backend import Backend
 from dvlite.storage.objectstore import NotAsSent
 from dvlite.storage.s3backend import open_s3
+from dvlite.storage.s3options import s3_options
 from tests.servers.faultproxy import Fault, Request, fault_proxy
 from tests.servers.s3 import S3Server
 
@@ -45,10 +47,10 @@ class Store:
 
     def answer(self, name: str, headers: dict[str, str], body: bytes) -> tuple[int, str]:
         crc, sha = (f"x-amz-checksum-{kind}" for kind in ("crc64nvme", "sha256"))
-        self.log.append(
-            (name, "crc" if crc in headers else "sha" if sha in headers else "", sum_of(headers))
-        )
-        if self.manner == "signed" and headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD":
+        sum_sent = "crc" if crc in headers else "sha" if sha in headers else ""
+        is_signed = headers["x-amz-content-sha256"] != "UNSIGNED-PAYLOAD"
+        self.log.append((name, sum_sent, "signed" if is_signed else "unsigned"))
+        if self.manner == "signed" and not is_signed:
             # what it says of wrong sums it says first, as a policy looks at what is right
             return (400, "BadDigest") if name == ASKED else (403, "AccessDenied")
         if crc in headers and self.manner == "refuses":
@@ -57,11 +59,6 @@ class Store:
             return 400, "BadDigest"
         self.stored[name] = body
         return 200, ""
-
-
-def sum_of(headers: dict[str, str]) -> str:
-    text = headers["x-amz-content-sha256"]
-    return "unsigned" if text == "UNSIGNED-PAYLOAD" else "signed"
 
 
 @contextmanager
@@ -220,6 +217,10 @@ def test_a_real_store_says_that_other_bytes_arrived(
         assert backend.list("packs") == []
 
 
+PROFILE = "[default]\nregion = x\nendpoint_url = {}\n"
+SERVICE = "[default]\nregion = x\nservices = own\n[services own]\ns3 =\n  endpoint_url = {}\n"
+
+
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"])
 def test_an_address_in_the_environment_is_a_store_s_as_well(
     name: str, monkeypatch: pytest.MonkeyPatch
@@ -231,3 +232,43 @@ def test_an_address_in_the_environment_is_a_store_s_as_well(
         names = push(open_s3("s3://bucket/r", keys), 3)
     assert set(names) == set(store.stored)
     assert ASKED in [name for name, *_ in store.log]
+
+
+@pytest.mark.parametrize("text", [PROFILE, SERVICE])
+@pytest.mark.parametrize("keys", ["environment", "file"])
+def test_so_is_one_in_the_configuration_of_aws(
+    text: str, keys: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the credentials are."""
+    with serving(Store("ignores")) as store:
+        content = text.format(f"http://127.0.0.1:{store.port}")
+        if keys == "environment":
+            monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+            monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+            monkeypatch.setenv("AWS_REGION", "x")
+        else:
+            monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+            (tmp_path / "keys").write_text(
+                "[default]\naws_access_key_id = a\naws_secret_access_key = b\n"
+            )
+            monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "keys"))
+        (tmp_path / "config").write_text(content)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        names = push(open_s3("s3://bucket/r", {}), 3)
+    assert set(names) == set(store.stored)
+    assert ASKED in [name for name, *_ in store.log]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "is_aws"),
+    [
+        ("", True),
+        ("https://s3.eu-west-1.amazonaws.com", True),
+        ("https://bucket.vpce-1a2b.s3.cn-north-1.vpce.amazonaws.com.cn", True),
+        ("https://s3.amazonaws.com.example.org", False),
+        ("https://notamazonaws.com", False),
+    ],
+)
+def test_what_is_aws_is_told_by_its_name(endpoint: str, is_aws: bool) -> None:
+    options = s3_options({"endpoint_url": endpoint, "access_key_id": "a", "secret_access_key": "b"})
+    assert s3backend._Stores.of("bucket", "", options).is_aws == is_aws

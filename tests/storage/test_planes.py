@@ -48,6 +48,8 @@ def test_each_way_is_the_one_that_was_asked_for(means: str) -> None:
 
 def test_without_numpy_it_is_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numpy", None)
+    monkeypatch.setattr(planes, "_is_loaded", False)
+    monkeypatch.setattr(planes, "_numpy_module", None)
     assert planes._numpy(1 << 30) is None
     assert bytes(join(split(RAW, 4), len(RAW))) == RAW
 
