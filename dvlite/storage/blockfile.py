@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from dvlite.storage.directio import page_buffers, read_blocks
+from dvlite.storage.directio import DirectSource, page_buffers
 from dvlite.storage.oid import file_hasher
 
 _BLOCK = 4 << 20
@@ -58,7 +58,10 @@ class BlockFile:
         self._disk = _Disk(descriptor, _open_directly(path), size)
         self._free = list(page_buffers(min(_BLOCKS, -(-size // _BLOCK)), _BLOCK))
         self._open: dict[int, _Block] = {}
+        # full ones that are not hashed yet: in memory, and those that are in the file alone
         self._waiting: dict[int, memoryview] = {}
+        self._written: set[int] = set()
+        self._source = DirectSource(descriptor)
         self._lock = threading.Lock()
         self._hasher = file_hasher()
         self._hashed = 0
@@ -100,7 +103,9 @@ class BlockFile:
         else:
             self._filled(number, block, length)
 
-    def write_from(self, source: int, source_offset: int, length: int, offset: int) -> bool:
+    def write_from(
+        self, source: DirectSource, source_offset: int, length: int, offset: int
+    ) -> bool:
         """Puts bytes of an open file at their place, read to where they belong; False where that
         file ends before, and then this one is of no use any more."""
         while length:
@@ -110,7 +115,7 @@ class BlockFile:
             if block is None:
                 return True  # it has no hash, which says so
             view = block.view[inner : inner + count] if block.view else memoryview(bytearray(count))
-            if not _read(source, view, source_offset):
+            if source.read(view, source_offset) < count:
                 return False
             if block.view is None:
                 self._write_part(view, offset)
@@ -128,14 +133,11 @@ class BlockFile:
         Nothing is synced yet."""
         if self._overlaps:
             return b""
-        if self._hashed * _BLOCK < self.size:
-            os.lseek(self.descriptor, self._hashed * _BLOCK, os.SEEK_SET)
-            for block in read_blocks(self.descriptor):
-                self._hasher.update(block)
         return self._hasher.digest()
 
     def close(self) -> None:
         """Closes the file."""
+        self._source.close()
         self._disk.close()
         self._drop_copy()
         self._free.clear()
@@ -167,32 +169,49 @@ class BlockFile:
             self._full.add(number)
         if block.view is not None:
             self._write_block(number, block.view)
-            self._hash(number, block.view)
+        self._hash(number, block.view)
 
     def _length(self, number: int) -> int:
         return min(_BLOCK, self.size - number * _BLOCK)
 
-    def _hash(self, number: int, view: memoryview) -> None:
-        """Hashes the blocks whose turn it is, in one thread at a time while others go on; gives up
-        waiting when it keeps others from memory."""
+    def _hash(self, number: int, view: memoryview | None) -> None:
+        """Hashes the blocks whose turn it is, in one thread at a time while others go on. Those
+        that wait for theirs give up their memory where others have none, and are read again."""
         with self._lock:
-            self._waiting[number] = view
+            if view is None:
+                self._written.add(number)
+            else:
+                self._waiting[number] = view
             if self._is_hashing:
                 return
             self._is_hashing = True
-        while True:
-            with self._lock:
-                turn = self._waiting.pop(self._hashed, None)
-                if turn is None:
-                    self._is_hashing = False
-                    if not self._free and self._waiting:
-                        self._free += self._waiting.values()
-                        self._waiting.clear()
-                    return
-            self._hasher.update(turn[: self._length(self._hashed)])
-            with self._lock:
-                self._hashed += 1
-                self._free.append(turn)
+        while self._hash_next():
+            pass
+
+    def _hash_next(self) -> bool:
+        """Hashes one block; False where that of the next turn is not there yet."""
+        number = self._hashed
+        with self._lock:
+            view = self._waiting.pop(number, None)
+            if view is None and number not in self._written:
+                self._is_hashing = False
+                if not self._free:
+                    self._written.update(self._waiting)
+                    self._free += self._waiting.values()
+                    self._waiting.clear()
+                return False
+        length = self._length(number)
+        if view is not None:
+            self._hasher.update(view[:length])
+        else:
+            again = memoryview(bytearray(length))
+            self._hasher.update(again[: self._source.read(again, number * _BLOCK)])
+        with self._lock:
+            self._hashed = number + 1
+            self._written.discard(number)
+            if view is not None:
+                self._free.append(view)
+        return True
 
     def _write_block(self, number: int, view: memoryview) -> None:
         length, offset = self._length(number), number * _BLOCK
@@ -259,16 +278,6 @@ def _open_directly(path: str) -> int:
         return os.open(path, os.O_WRONLY | _DIRECT | os.O_CLOEXEC)
     except OSError:
         return -1
-
-
-def _read(descriptor: int, view: memoryview, offset: int) -> bool:
-    """Fills `view`; False where the file ends before."""
-    while view:
-        count = os.preadv(descriptor, [view], offset)
-        if not count:
-            return False
-        view, offset = view[count:], offset + count
-    return True
 
 
 def _write(descriptor: int, view: memoryview, offset: int) -> None:

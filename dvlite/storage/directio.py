@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _BUFFER = 4 << 20
 # Direct transfers must be whole blocks; 4096 suits every disk there is.
 _BLOCK = 4096
+# Less is read at once in no time, wherever it is.
+_LOOK = 64 << 10
 _DIRECT = getattr(os, "O_DIRECT", 0)
 # "Only what is in memory already"; without it nobody can tell, and reading is ordinary.
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
@@ -92,6 +94,75 @@ class DirectReader:
         if self._direct:
             self._direct = False
             os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+
+
+class DirectSource:
+    """An open file, read at any place by any thread. The descriptor stays the caller's.
+
+    What is in memory is read from there, the rest directly; `close` gives up what that took.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._direct = _open_again(descriptor) if _DIRECT and _NOWAIT else -1
+        self._spare: list[memoryview] = []
+        if self._direct >= 0:  # looking at one page must not make the system read its neighbours
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+
+    def read(self, view: memoryview, offset: int) -> int:
+        """Fills `view`; how much, less only where the file ends."""
+        done = 0
+        while done < len(view):
+            part = view[done : done + _BUFFER]
+            count = self._read_directly(part, offset + done)
+            if count < 0:
+                count = os.preadv(self._descriptor, [part], offset + done)
+            if not count:
+                break
+            done += count
+        return done
+
+    def close(self) -> None:
+        """Gives up descriptor and memory. Nobody may be reading."""
+        if self._direct >= 0:
+            os.close(self._direct)
+            self._direct = -1
+        self._spare.clear()
+
+    def _read_directly(self, part: memoryview, offset: int) -> int:
+        """Bytes read past the page cache by way of a buffer that begins at a page; -1 where they
+        are in memory, or few, or it cannot be."""
+        if self._direct < 0 or len(part) < _LOOK:
+            return -1
+        try:
+            buffer = self._spare.pop()
+        except IndexError:
+            buffer = page_buffers(1, _BUFFER + 2 * _BLOCK)[0]
+        before = offset % _BLOCK
+        pages = -(-(before + len(part)) // _BLOCK)
+        try:
+            page = offset - before + random.randrange(pages) * _BLOCK
+            with suppress(BlockingIOError):
+                if os.preadv(self._descriptor, [buffer[:_BLOCK]], page, _NOWAIT) > 0:
+                    return -1
+            count = os.preadv(self._direct, [buffer[: pages * _BLOCK]], offset - before)
+            count = min(count - before, len(part))
+            if count <= 0:  # the end, most likely: ordinary reading tells
+                return -1
+            part[:count] = buffer[before : before + count]
+            return count
+        except OSError:  # a file system that cannot
+            return -1
+        finally:
+            self._spare.append(buffer)
+
+
+def _open_again(descriptor: int) -> int:
+    """Another descriptor of an open file, for direct reading; -1 where that cannot be."""
+    try:
+        return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | _DIRECT | os.O_CLOEXEC)
+    except OSError:
+        return -1
 
 
 def read_blocks(descriptor: int, valid: int = 1) -> Iterator[memoryview]:

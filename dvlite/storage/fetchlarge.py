@@ -25,7 +25,7 @@ from dvlite.storage.cachewriter import adopt_file
 from dvlite.storage.codec import unpack_into, unpack_view
 from dvlite.storage.fetched import Copies
 from dvlite.storage.index import Index
-from dvlite.storage.localchunks import Copier, LocalFile, OtherBytesError, cut_file
+from dvlite.storage.localchunks import Copier, LocalFile, OtherBytesError, Run, cut_file
 from dvlite.storage.oid import hash_bytes, hash_recipe_part, to_text
 from dvlite.storage.pack import Member
 from dvlite.storage.partial import LocalVersions, drop_left, unfinished_name
@@ -39,6 +39,8 @@ Tell = Callable[[int, int], None]
 
 # Chunks looked up at a time (128 MB of file) while those before are read.
 _BATCH = 2_048
+# Fewer where an older version is here (16 MB): read and copied parts of a block meet in memory.
+_STEP = 256
 
 
 class LargeNeed(NamedTuple):
@@ -181,32 +183,45 @@ class _Assembly:
 
     def _write(self, needs: Iterator[Need], size: int) -> None:
         """Puts chunks one after the other into the file."""
-        batches = iter(lambda: list(islice(needs, _BATCH)), [])
-        wanted = (self._wanted(batch, size) for batch in batches)
         backend = self.index.remote.backend
+        wanted = self._wanted(needs, size)
         for outcome in read_somewhere(backend, wanted, self._others, self._use, self.jobs):
             if outcome.error is not None:
                 raise outcome.error
 
-    def _wanted(self, batch: list[Need], size: int) -> dict[bytes, Hint]:
-        """Where those chunks are that must be read; the others are in the file."""
+    def _wanted(self, needs: Iterator[Need], size: int) -> Iterator[dict[bytes, Hint]]:
+        """Where those chunks are that must be read, some at a time. Those that are here are copied
+        a step later: the others of their blocks are being read by then."""
+        waiting: list[Run] = []
+        for batch in iter(lambda: list(islice(needs, _BATCH)), []):
+            hints = self._resolve(batch)
+            step = _STEP if self.sources else _BATCH
+            for begin in range(0, len(batch), step):
+                ready, waiting = waiting, []
+                chunks = ((need.id, hints[need.id]) for need in batch[begin : begin + step])
+                yield self._lacking(chunks, size, waiting)
+                self.copier.copy(ready)
+        self.copier.copy(waiting)
+
+    def _lacking(
+        self, chunks: Iterable[tuple[bytes, Hint]], size: int, here: list[Run]
+    ) -> dict[bytes, Hint]:
+        """Those of the next chunks that must be read; how to copy the others is added to `here`."""
         wanted: dict[bytes, Hint] = {}
-        hints = self._resolve(batch)
         for source in self.sources:
             source.near(self.end)
-        for need in batch:
-            hint, offset = hints[need.id], self.end
+        for chunk_id, hint in chunks:
+            offset = self.end
             self.end += hint.raw_length
             if self.end > size:
                 raise CorruptError("a recipe on the remote makes more bytes than its file has")
-            if self._from_local(need.id, offset):
+            if self._from_local(chunk_id, offset, here):
                 continue
             with self.lock:
-                offsets = self.offsets.setdefault(need.id, [])
+                offsets = self.offsets.setdefault(chunk_id, [])
                 offsets.append(offset)
             if len(offsets) == 1:
-                wanted[need.id] = hint
-        self.copier.flush()
+                wanted[chunk_id] = hint
         return wanted
 
     def _use(self, want: FrameWant, frame: memoryview) -> None:
@@ -264,8 +279,8 @@ class _Assembly:
         Where the chunks of the version before are, its recipe on the remote says without reading
         it; were that wrong, the file's hash would be too, and then all is cut and checked.
         """
-        for descriptor in self.local.left:
-            yield LocalFile(descriptor, cut_file(descriptor))
+        for file in self.local.left:
+            yield LocalFile(file, cut_file(file))
         if self.local.before is None:
             return
         chunks = None if self.checks_chunks or previous is None else self._recorded(previous)
@@ -287,7 +302,7 @@ class _Assembly:
                 for need in batch:
                     yield need.id, hints[need.id].raw_length
 
-    def _from_local(self, chunk_id: bytes, offset: int) -> bool:
+    def _from_local(self, chunk_id: bytes, offset: int, here: list[Run]) -> bool:
         for source in self.sources:
             if self.checks_chunks:
                 data = source.read(chunk_id)
@@ -298,7 +313,7 @@ class _Assembly:
             else:
                 run = source.locate(chunk_id, offset)
                 if run is not None:
-                    self.copier.add(run)
+                    here.append(run)
                     return True
         return False
 

@@ -6,7 +6,6 @@ chunk by one thread, each hashed again, took longer than fetching them.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +14,7 @@ from typing import NamedTuple
 from dvlite.errors import CorruptError
 from dvlite.storage.blockfile import BlockFile
 from dvlite.storage.chunker import cut
-from dvlite.storage.directio import DirectReader
+from dvlite.storage.directio import DirectSource
 from dvlite.storage.oid import hash_bytes
 
 # Neighbours are copied together up to this much; with so many threads that is little memory.
@@ -30,10 +29,10 @@ class OtherBytesError(CorruptError):
     """What was put together of good parts is not what was wanted."""
 
 
-class _Run(NamedTuple):
+class Run(NamedTuple):
     """Bytes that are copied at once."""
 
-    descriptor: int
+    file: DirectSource
     source: int
     target: int
     length: int
@@ -42,8 +41,8 @@ class _Run(NamedTuple):
 class LocalFile:
     """The chunks of one file that is here, as `chunks` tells their ids and lengths in order."""
 
-    def __init__(self, descriptor: int, chunks: Iterable[tuple[bytes, int]]) -> None:
-        self._descriptor = descriptor
+    def __init__(self, file: DirectSource, chunks: Iterable[tuple[bytes, int]]) -> None:
+        self._file = file
         self._chunks: Iterator[tuple[bytes, int]] | None = iter(chunks)
         self._places: dict[bytes, tuple[int, int]] = {}
         self._end = 0
@@ -63,26 +62,39 @@ class LocalFile:
                 break
             del self._places[first]
 
-    def locate(self, chunk_id: bytes, target: int) -> _Run | None:
+    def locate(self, chunk_id: bytes, target: int) -> Run | None:
         """The copying of one chunk to a place; None when it is not here."""
         place = self._places.get(chunk_id)
-        return None if place is None else _Run(self._descriptor, place[0], target, place[1])
+        return None if place is None else Run(self._file, place[0], target, place[1])
 
     def read(self, chunk_id: bytes) -> bytes | None:
         """A chunk's bytes, verified; None when it is not here."""
         place = self._places.get(chunk_id)
         if place is None:
             return None
-        data = os.pread(self._descriptor, place[1], place[0])
-        return data if hash_bytes(data) == chunk_id else None
+        data = bytearray(place[1])
+        count = self._file.read(memoryview(data), place[0])
+        return bytes(data) if count == len(data) and hash_bytes(data) == chunk_id else None
 
 
-def cut_file(descriptor: int) -> Iterator[tuple[bytes, int]]:
+def cut_file(file: DirectSource) -> Iterator[tuple[bytes, int]]:
     """The ids and lengths of a file's chunks, by cutting it."""
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    for chunks in cut(DirectReader(descriptor)):
+    for chunks in cut(_InOrder(file)):
         for chunk in chunks:
             yield hash_bytes(chunk), len(chunk)
+
+
+class _InOrder:
+    """A file read from its beginning to its end."""
+
+    def __init__(self, file: DirectSource) -> None:
+        self._file, self._offset = file, 0
+
+    def readinto(self, view: memoryview) -> int:
+        """Fills `view`; how much, less only at the end."""
+        count = self._file.read(view, self._offset)
+        self._offset += count
+        return count
 
 
 class Copier:
@@ -96,28 +108,23 @@ class Copier:
         self._limit = 2 * max(1, jobs)
         self._pool = ThreadPoolExecutor(max(1, jobs), thread_name_prefix="dvlite-copy")
         self._waiting: deque[Future[int]] = deque()
-        self._run: _Run | None = None
 
-    def add(self, new: _Run) -> None:
-        """Copies a chunk, soon."""
-        run = self._run
-        if run is not None:
-            follows = run._replace(
-                source=run.source + run.length, target=run.target + run.length, length=new.length
-            )
-            if follows == new and run.length + new.length <= _RUN_BYTES:
-                self._run = run._replace(length=run.length + new.length)
-                return
-            self.flush()
-        self._run = new
-
-    def flush(self) -> None:
-        """Begins with what was added."""
-        if self._run is not None:
-            self._waiting.append(self._pool.submit(self._copy, self._run))
-            self._run = None
-        while len(self._waiting) > self._limit:
-            self._tell(self._waiting.popleft().result())
+    def copy(self, runs: Iterable[Run]) -> None:
+        """Copies chunks, soon; neighbours at once."""
+        whole: Run | None = None
+        for run in runs:
+            if whole is not None and whole.length + run.length <= _RUN_BYTES:
+                follows = whole._replace(
+                    source=whole.source + whole.length,
+                    target=whole.target + whole.length,
+                    length=run.length,
+                )
+                if follows == run:
+                    whole = whole._replace(length=whole.length + run.length)
+                    continue
+            self._begin(whole)
+            whole = run
+        self._begin(whole)
 
     def finish(self) -> None:
         """Waits until all is copied.
@@ -125,7 +132,6 @@ class Copier:
         Raises:
             OtherBytesError: a file that is here is shorter than its chunks.
         """
-        self.flush()
         while self._waiting:
             self._tell(self._waiting.popleft().result())
 
@@ -133,7 +139,13 @@ class Copier:
         """Ends the threads; what is still waiting is dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _copy(self, run: _Run) -> int:
-        if not self._target.write_from(run.descriptor, run.source, run.length, run.target):
+    def _begin(self, run: Run | None) -> None:
+        if run is not None:
+            self._waiting.append(self._pool.submit(self._copy, run))
+        while len(self._waiting) > self._limit:
+            self._tell(self._waiting.popleft().result())
+
+    def _copy(self, run: Run) -> int:
+        if not self._target.write_from(run.file, run.source, run.length, run.target):
             raise OtherBytesError("an older version in the cache is not what it was")
         return run.length

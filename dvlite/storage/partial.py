@@ -13,25 +13,27 @@ from contextlib import suppress
 
 from dvlite.atomic import lock_once, temporary_name
 from dvlite.storage.cache import Cache
+from dvlite.storage.directio import DirectSource
 
 
 class LocalVersions:
     """What is here of a file: `left` by interrupted fetches, and the version `before`."""
 
     def __init__(self, cache: Cache, oid: bytes, before: bytes | None) -> None:
-        self.left = list(_left(cache, oid).values())
-        self.before: int | None = None
+        self._descriptors = list(_left(cache, oid).values())
+        self.left = [DirectSource(descriptor) for descriptor in self._descriptors]
+        self.before: DirectSource | None = None
         place = cache.find(before) if before is not None else None
         if place is not None and place.row is None:
-            self.before = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC)
+            self._descriptors.append(os.open(place.path, os.O_RDONLY | os.O_CLOEXEC))
+            self.before = DirectSource(self._descriptors[-1])
 
     def close(self) -> None:
         """Closes the files."""
-        while self.left:
-            os.close(self.left.pop())
-        if self.before is not None:
-            os.close(self.before)
-            self.before = None
+        for file in (*self.left, *([self.before] if self.before is not None else [])):
+            file.close()
+        while self._descriptors:
+            os.close(self._descriptors.pop())
 
 
 def unfinished_name(cache: Cache, oid: bytes) -> str:

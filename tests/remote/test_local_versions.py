@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,10 +12,12 @@ from dvlite.storage import fetchlarge, localchunks
 from dvlite.storage.backend import open_backend
 from dvlite.storage.cache import Cache
 from dvlite.storage.cachewriter import publish_object
+from dvlite.storage.directio import DirectSource
 from dvlite.storage.fetch import fetch
 from dvlite.storage.fetched import FetchReport, Wanted
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.push import Root, push
+from dvlite.storage.recipe import Hint
 from dvlite.storage.remote import Remote, open_remote
 
 _BLOCKS = [random.Random(seed).randbytes(8 << 20) for seed in range(4)]
@@ -122,7 +125,7 @@ def test_chunks_are_known_around_their_place_only(
 
 def test_a_file_that_is_looked_at_in_a_window_forgets_what_is_behind() -> None:
     chunks = [(bytes([number]), 1 << 30) for number in range(40)]
-    file = localchunks.LocalFile(-1, chunks)
+    file = localchunks.LocalFile(DirectSource(-1), chunks)
     file.near(0)
     assert file.locate(bytes([7]), 0) is not None
     assert file.locate(bytes([9]), 0) is None
@@ -131,3 +134,31 @@ def test_a_file_that_is_looked_at_in_a_window_forgets_what_is_behind() -> None:
     found = file.locate(bytes([27]), 5)
     assert found is not None
     assert found[1:] == (27 << 30, 5, 1 << 30)
+
+
+def test_what_must_be_read_is_asked_for_before_what_is_here_around_it_is_copied(
+    both: Remote, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else blocks wait for it, until there is no memory for others."""
+    monkeypatch.setattr(fetchlarge, "_STEP", 16)
+    events: list[tuple[str, int]] = []
+    lacking, copy = fetchlarge._Assembly._lacking, localchunks.Copier.copy
+
+    def asked(self: fetchlarge._Assembly, *args: Any) -> dict[bytes, Hint]:
+        wanted = lacking(self, *args)
+        events.append(("asked", self.end))
+        return wanted
+
+    def copied(self: localchunks.Copier, runs: list[localchunks.Run]) -> None:
+        events.extend(("copied", run.target + run.length) for run in runs)
+        copy(self, runs)
+
+    monkeypatch.setattr(fetchlarge._Assembly, "_lacking", asked)
+    monkeypatch.setattr(localchunks.Copier, "copy", copied)
+    assert get(both, cache).reused_bytes > 30 << 20
+    ends = [end for what, end in events if what == "asked"]
+    assert len(ends) > 10 and ends == sorted(ends)
+    for at, (what, end) in enumerate(events):
+        if what == "copied" and end <= ends[-2]:
+            step = next(place for place, edge in enumerate(ends) if edge >= end)
+            assert events.index(("asked", ends[step + 1])) < at

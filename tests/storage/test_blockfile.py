@@ -13,6 +13,7 @@ from blake3 import blake3
 
 from dvlite.storage import blockfile
 from dvlite.storage.blockfile import BlockFile
+from dvlite.storage.directio import DirectSource
 
 BLOCK = 4 << 20
 
@@ -152,8 +153,8 @@ def test_runs_of_another_file_are_what_they_were_there(
     random.Random(2).shuffle(runs)
     file = BlockFile(str(tmp_path / "file"), len(data))
     with open(tmp_path / "source", "rb") as source, ThreadPoolExecutor(4) as pool:
-        number = source.fileno()
-        whole = pool.map(lambda run: file.write_from(number, run[0] + 6, run[1], run[0]), runs)
+        here = DirectSource(source.fileno())
+        whole = pool.map(lambda run: file.write_from(here, run[0] + 6, run[1], run[0]), runs)
         assert all(whole)
     assert file.finish() == blake3(data).digest()
     file.close()
@@ -164,7 +165,7 @@ def test_a_run_beyond_the_end_of_its_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(b"short")
     file = BlockFile(str(tmp_path / "file"), 100)
     with open(tmp_path / "source", "rb") as source:
-        assert not file.write_from(source.fileno(), 0, 100, 0)
+        assert not file.write_from(DirectSource(source.fileno()), 0, 100, 0)
     file.close()
 
 
@@ -207,9 +208,10 @@ def test_bytes_that_are_written_twice_are_never_taken_for_what_was_hashed(
         (tmp_path / "file").unlink(missing_ok=True)
         assert filled(tmp_path / "file", data, parts, 1) == b""
     (tmp_path / "source").write_bytes(data)
-    source = os.open(tmp_path / "source", os.O_RDONLY)
+    number = os.open(tmp_path / "source", os.O_RDONLY)
+    source = DirectSource(number)
     file = BlockFile(str(tmp_path / "other"), len(data))
     assert file.write_from(source, 0, len(data), 0) and file.write_from(source, 0, 10, BLOCK)
     assert file.finish() == b""
     file.close()
-    os.close(source)
+    os.close(number)
