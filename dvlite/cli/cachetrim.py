@@ -31,9 +31,10 @@ def command(common: Common, max_size: str | None, dry_run: bool, as_json: bool) 
     """Remove what was not used for longest, until the cache is small enough.
 
     Only what a remote says that it has, asked now, so that it can be fetched again: without a
-    remote that answers nothing goes. What was used in the last two hours stays, and so do the
-    listings of folders that anything names, and what files of work trees are links to. After add,
-    push, fetch and pull this happens by itself where cache.max_size is set and exceeded.
+    remote that answers, and has all the packs that it should have, nothing goes. What was used in
+    the last two hours stays, and so do the listings of folders that anything names, and what files
+    of work trees are links to. After add, push, fetch and pull this happens by itself where
+    cache.max_size is set and exceeded.
 
     \b
     Examples:

@@ -52,7 +52,6 @@ TO_SHARE = 0.9
 # So many objects are asked for at a time, the oldest first, until enough may go.
 _ASK_AT_ONCE = 20_000
 _NONE = Amount()
-_NONE = Amount()
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,8 +243,8 @@ def _warnings(reached: Iterable[Reachable], live: Live) -> list[str]:
 
 
 def ask_remotes(project: Project, progress: Progress) -> tuple[list[Index], list[tuple[str, str]]]:
-    """The indexes of the remotes that answer; what the others have does not count, and why is with
-    each remote's name."""
+    """The indexes of the remotes that answer and have all the packs that these name; what the
+    others have does not count, and why is with each remote's name."""
     found, asked = [], []
     for name in project.config.remotes():
         progress(f"asking {name}", 0, 0)
@@ -253,7 +253,12 @@ def ask_remotes(project: Project, progress: Progress) -> tuple[list[Index], list
             if not is_known(project, name):  # whoever commits a URL could claim to have all
                 why = "this clone has not used it at this place"
             else:
-                found.append(open_index(open_named(project, name), project.cache_folder))
+                index = open_index(open_named(project, name), project.cache_folder)
+                lost = len(index.lost_packs())
+                if lost:
+                    why = f"{lost} of its packs are gone: dvlite remote check {name}"
+                else:
+                    found.append(index)
         except NotMade:
             why = "nothing was pushed there yet"
         except DvliteError as error:

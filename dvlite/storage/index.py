@@ -8,7 +8,7 @@ named by its hash, so processes and clones share the mirror without a lock.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from dvlite.storage.backend import Backend, NotThere
 from dvlite.storage.folderbackend import FolderBackend
 from dvlite.storage.recipe import Hint
 from dvlite.storage.remote import Listing, Remote, SegmentName, render_name
-from dvlite.storage.row import Row
+from dvlite.storage.row import Row, read_rows
 from dvlite.storage.segment import Counts, Segment, open_bytes, open_segment
 
 # Up to this much index is mirrored whole: one second of a 500 Mbit/s link, once.
@@ -121,6 +121,22 @@ class Index:
             table = segment.chunks if chunks else segment.objects
             return {row.id: self.hint(name, row) for row in table.find_many(wanted)}
         return {}
+
+    def lost_packs(self) -> set[bytes]:
+        """The packs that rows of the view are in and that are not stored: somebody deleted them, or
+        a gc is at work."""
+        stored, names = self.remote.packs(), self.listing.view()
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return set[bytes]().union(*pool.map(lambda name: self._lost_in(name, stored), names))
+
+    def _lost_in(self, name: SegmentName, stored: Container[bytes]) -> set[bytes]:
+        ids = self.pack_ids(name)
+        lost = {pack for pack in ids if pack not in stored}
+        if not lost or name.counts.size_bytes() > MIRROR_BYTES:
+            return lost
+        segment = self.segment(name)  # of a push that ended early: it may name more than was sent
+        rows = read_rows(segment.chunks.all_rows() + segment.objects.all_rows())
+        return lost & {ids[row.pack] for row in rows}
 
     def is_near(self) -> bool:
         """Whether segments are read from this machine: a folder, or the mirror."""

@@ -164,6 +164,15 @@ class Remote:
         hidden = _hidden(segments, trusted, used)
         return Listing(epoch, used, live(trusted), problem, published, hidden)
 
+    def packs(self) -> dict[bytes, int]:
+        """Every pack that is stored, with its size in bytes. One LIST."""
+        found = {}
+        for one in self.backend.list("packs"):
+            pack = parse_pack_name(one.name)
+            if pack is not None:
+                found[pack] = one.size
+        return found
+
     def epoch(self) -> int:
         """The newest gc epoch, asked anew."""
         return self.listing().epoch

@@ -170,7 +170,7 @@ class _Copy:
         for name, text in sorted(source.bad.items()):
             self._uncopied("segment", name, text, text == "missing")
         if self.target is None:
-            return Sides(source, HeldIndex(Listing(0, (), ())), _packs(self.source), {})
+            return Sides(source, HeldIndex(Listing(0, (), ())), self.source.packs(), {})
         target = self._hold(self.target, folder, "target")
         if target.bad:
             name, text = next(iter(target.bad.items()))
@@ -178,8 +178,8 @@ class _Copy:
                 f"{name} on {self.target.name} is damaged: {text}",
                 f"repair it first: dvlite remote check --repair {self.target.name}",
             )
-        packs, condemned = _packs(self.target), _condemned(self.target)
-        return Sides(source, target, _packs(self.source), packs, condemned)
+        packs, condemned = self.target.packs(), _condemned(self.target)
+        return Sides(source, target, self.source.packs(), packs, condemned)
 
     def _hold(self, remote: Remote, folder: str, side: str) -> HeldIndex:
         inside = os.path.join(folder, side)
@@ -310,16 +310,6 @@ class _Naming:
         good = set(self.sides.names.values())
         named = {pack for one in self.sides.target.segments for pack in one.packs}
         return {pack for pack in named - good if not self.sides.there(pack)}
-
-
-def _packs(remote: Remote) -> dict[bytes, int]:
-    """Every pack that is stored, with its size."""
-    found = {}
-    for one in remote.backend.list("packs"):
-        pack = parse_pack_name(one.name)
-        if pack is not None:
-            found[pack] = one.size
-    return found
 
 
 def _condemned(remote: Remote) -> frozenset[bytes]:

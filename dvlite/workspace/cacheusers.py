@@ -20,6 +20,7 @@ from dvlite.workspace.base import quote, unquote
 _FOLDER = "users"
 _KEY_DIGITS = 32
 _MAX_BYTES = 64 << 10
+_ID_BYTES, _HALF = 16, 8
 _TEXT = re.compile(r"dvlite: 1\nclone: ([0-9a-f]{32})\ngit: ([^\n]+)\ntop: ([^\n]+)\n")
 
 
@@ -35,22 +36,45 @@ class User:
 
 
 def clone_id(common_dir: str) -> bytes:
-    """16 random bytes that name a clone; made when first asked for.
+    """16 random bytes that name a clone; made when first asked for, and made anew for what `cp -r`
+    made of it: under one name, each of the two would take back what the other needs of a remote.
 
     Raises:
         OSError: they cannot be written.
     """
-    path = os.path.join(common_dir, "dvlite", "clone-id")
+    folder = os.path.join(common_dir, "dvlite")
+    path = os.path.join(folder, "clone-id")
+    os.makedirs(folder, exist_ok=True)
+    place = _place(folder)
     with suppress(FileNotFoundError, ValueError):
-        return _read_id(path)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    publish_if_absent(path, secrets.token_bytes(16).hex().encode() + b"\n")
-    return _read_id(path)
+        found = _read_id(path)
+        clone, before = found[:_ID_BYTES].ljust(_ID_BYTES, b"\0"), found[_ID_BYTES:]
+        if before == place:
+            return clone
+        # moved, on another mount, or of a time when places were not written down
+        if not before or before[:_HALF] == place[:_HALF] or before[_HALF:] == place[_HALF:]:
+            with suppress(OSError):
+                publish(path, _id_text(clone, place))
+            return clone
+        publish(path, _id_text(secrets.token_bytes(_ID_BYTES), place))
+        return _read_id(path)[:_ID_BYTES]
+    publish_if_absent(path, _id_text(secrets.token_bytes(_ID_BYTES), place))
+    return _read_id(path)[:_ID_BYTES].ljust(_ID_BYTES, b"\0")
+
+
+def _place(folder: str) -> bytes:
+    """Where a clone is: its path, and the number of the folder, which a move leaves as it is."""
+    path = hash_bytes(os.fsencode(os.path.realpath(folder)))[:_HALF]
+    return path + os.stat(folder).st_ino.to_bytes(16, "little")[:_HALF]
+
+
+def _id_text(clone: bytes, place: bytes) -> bytes:
+    return f"{clone.hex()}\n{place.hex()}\n".encode()
 
 
 def _read_id(path: str) -> bytes:
     with open(path, "rb") as stream:
-        return bytes.fromhex(stream.read().decode("ascii").strip())[:16].ljust(16, b"\0")
+        return bytes.fromhex(stream.read().decode("ascii").strip())
 
 
 def register(cache_folder: str, common_dir: str, top: str) -> None:

@@ -92,6 +92,20 @@ def test_without_a_remote_that_answers_nothing_goes(versions: Repository) -> Non
     assert trim(versions, "--max-size", "1")["removed"]["objects"] == 0
 
 
+def test_a_remote_that_lost_a_pack_does_not_count_until_it_is_mended(versions: Repository) -> None:
+    pack = max(path for path in (versions.store / "packs").rglob("*") if path.is_file())
+    pack.unlink()
+    for words in (["cache", "trim", "--max-size", "1"], ["gc", "--yes"]):
+        done = json.loads(versions.dvlite(*words, "--json").out)
+        assert done["removed"]["objects"] == 0
+        assert "1 of its packs are gone: dvlite remote check store" in done["remotes"][0]["problem"]
+    assert "remote check store" in versions.dvlite("cache", "trim", "--max-size", "1").err
+    assert kept(versions) == [0, 1, 2, 3, 4]
+    versions.dvlite("remote", "check", "store", "--repair")
+    age(cache_of(versions), 100)
+    assert trim(versions, "--max-size", "800K")["removed"]["objects"] >= 2
+
+
 def test_what_files_are_links_to_stays(versions: Repository) -> None:
     for kind in ("symlink", "hardlink"):
         versions.dvlite("config", "--local", "cache.link", f"{kind},copy")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -273,6 +274,22 @@ def test_what_another_clone_pushed_and_git_does_not_know_stays(
     check(repository, {**versions, commit: mine})
 
 
+def test_what_a_copy_of_the_repository_pushed_stays(repository: Repository, tmp_path: Path) -> None:
+    """As `cp -r` makes one, once the first had pushed."""
+    repository.add_and_commit({"data/a": b"1"}, "data")
+    repository.dvlite("push")
+    copy = Repository(tmp_path / "copy", repository.store)
+    shutil.copytree(repository.path, copy.path, symlinks=True)
+    copy.add_and_commit({"data/x": b"only in the copy" * 50}, "data")
+    copy.dvlite("push")
+    found = json.loads(repository.dvlite("gc", "--remote", "--dry-run", "--json").out)
+    assert len(found["clones"]) == 1
+    assert collected(repository)["condemned_packs"] == 0
+    collected(repository)
+    shutil.rmtree(copy.path / ".git/dvlite/cache")
+    copy.dvlite("fetch")
+
+
 def test_a_forgotten_clone_no_longer_counts(repository: Repository) -> None:
     repository.add_and_commit({"data/a": b"1"}, "data")
     repository.share()
@@ -280,7 +297,7 @@ def test_a_forgotten_clone_no_longer_counts(repository: Repository) -> None:
     other.dvlite("pull")
     other.add_and_commit({"data/x": b"only there" * 50}, "data")
     other.dvlite("push")
-    clone = (other.path / ".git/dvlite/clone-id").read_text().strip()
+    clone = (other.path / ".git/dvlite/clone-id").read_text().split()[0]
     found = json.loads(repository.dvlite("gc", "--remote", "--dry-run", "--json").out)
     assert found["clones"] == [clone]
     assert "no clone" in repository.dvlite(*NOW, "--forget", "00000000", code=6).err

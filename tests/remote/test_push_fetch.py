@@ -24,10 +24,18 @@ from dvlite.storage.fetch import fetch
 from dvlite.storage.fetched import FetchReport, Wanted
 from dvlite.storage.folderbackend import FolderBackend
 from dvlite.storage.index import open_index
+from dvlite.storage.merging import store_segment
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.push import PushOptions, Root, lacking, push
 from dvlite.storage.recipe import Hint
-from dvlite.storage.remote import DESCRIPTION_NAME, Remote, description, open_remote
+from dvlite.storage.remote import (
+    DESCRIPTION_NAME,
+    Remote,
+    description,
+    open_remote,
+    pack_name,
+)
+from dvlite.storage.segment import encode
 
 from .conftest import add_tree, contents, sample_files
 
@@ -597,6 +605,23 @@ def test_a_small_index_is_mirrored_and_a_damaged_mirror_is_replaced(
     for path in mirrored:
         path.write_bytes(b"broken")
     assert root.oid in open_index(remote, cache.folder).objects([root.oid])
+
+
+def test_packs_that_are_gone_are_those_that_rows_are_in(cache: Cache) -> None:
+    from dvlite.storage.backend import open_backend
+
+    remote = open_remote("r", open_backend(f"memory://lost-{os.getpid()}"), create=True)
+    push(remote, cache, [add_tree(cache, sample_files(large=1))])
+    index = open_index(remote, cache.folder)
+    assert index.lost_packs() == set()
+    [name] = index.listing.readable
+    segment, ids = index.segment(name), index.pack_ids(name)
+    # as a push that ended early leaves it: it names a pack that was not sent, and has no row for it
+    chunks, objects = segment.chunks.all_rows(), segment.objects.all_rows()
+    store_segment(remote, encode(chunks, objects, [*ids, bytes(32)], segment.roots()), 0)
+    assert open_index(remote, cache.folder).lost_packs() == set()
+    remote.backend.delete(pack_name(ids[0]))
+    assert open_index(remote, cache.folder).lost_packs() == {ids[0]}
 
 
 def test_reports_begin_empty() -> None:
