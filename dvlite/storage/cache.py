@@ -187,11 +187,14 @@ class Cache:
         wanted = set(oids)
         self._list_packs()
         places: dict[bytes, Place] = {}
-        for pack in list(self._packs.values()):
+        # what is asked for together was added together: where most of the last was, this is
+        for pack in sorted(self._packs.values(), key=lambda one: one.found, reverse=True):
             if not wanted:
                 break
+            before = len(places)
             for row in pack.segment.objects.find_many(wanted):
                 places[row.id] = Place(pack.path, row)
+            pack.found = len(places) - before
             wanted -= places.keys()
         if wanted:
             # one listing spares most of the questions whether a single file exists

@@ -12,11 +12,13 @@ from dvlite.storage.segment import Segment, open_bytes
 
 @dataclass(slots=True)
 class LocalPack:
-    """One pack of the cache and its mapped index. The pack's file is opened when first read."""
+    """One pack of the cache and its mapped index. The pack's file is opened when first read.
+    `found`: how much of what was asked last it had."""
 
     path: str
     segment: Segment
     descriptor: int = -1
+    found: int = 0
 
     def read(self, offset: int, length: int) -> bytes:
         """Bytes of the pack file."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from dvlite.errors import CorruptError
 from dvlite.storage.backend import Stored
 from dvlite.storage.index import Index, segment_id
 from dvlite.storage.remote import Remote, SegmentName, parse_name, render_name
-from dvlite.storage.row import Row, read_rows, sort_rows
+from dvlite.storage.row import PACK_AT, ROW_BYTES, sort_rows
 from dvlite.storage.segment import Stamp, encode, read_head
 from dvlite.storage.upload import RowSource
 
@@ -87,18 +88,31 @@ def _merge(index: Index, names: Sequence[SegmentName], stamp: Stamp) -> bytes:
 
 def _renumber(rows: bytes, pack_ids: Sequence[bytes], packs: list[bytes]) -> bytes:
     """Rows with their pack numbers counted in `packs`, which grows as needed."""
-    if not rows:
-        return b""
     number_of = {pack: number for number, pack in enumerate(packs)}
-    out = bytearray()
-    for row in read_rows(rows):
-        pack = pack_ids[row.pack]
-        number = number_of.get(pack)
-        if number is None:
-            number = number_of[pack] = len(packs)
+    end = PACK_AT + 4
+    new = dict.fromkeys(
+        (rows[at + PACK_AT : at + end] for at in range(0, len(rows), ROW_BYTES)), b""
+    )
+    for old in new:
+        number = int.from_bytes(old, "little")
+        if number >= len(pack_ids):
+            raise CorruptError("a row of an index segment has a pack that the segment does not")
+        pack = pack_ids[number]
+        if pack not in number_of:
+            number_of[pack] = len(packs)
             packs.append(pack)
-        out += Row(row.id, row.kind, number, *row[3:]).pack_bytes()
-    return bytes(out)
+        new[old] = number_of[pack].to_bytes(4, "little")
+    if all(old == number for old, number in new.items()):
+        return rows
+    return b"".join(
+        part
+        for at in range(0, len(rows), ROW_BYTES)
+        for part in (
+            rows[at : at + PACK_AT],
+            new[rows[at + PACK_AT : at + end]],
+            rows[at + end : at + ROW_BYTES],
+        )
+    )
 
 
 def store_segment(

@@ -14,6 +14,8 @@ from typing import NamedTuple
 from dvlite.errors import CorruptError
 
 ROW_BYTES = 56
+# Where the pack's number is.
+PACK_AT = 36
 _ROW = struct.Struct("<32sBxxxIIIII")
 _ITER = _ROW.iter_unpack
 pack_row = _ROW.pack

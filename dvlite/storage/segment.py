@@ -171,20 +171,24 @@ class Table:
     def find(self, oid: bytes) -> Row | None:
         """The row of an id, or None."""
         data = self._bucket(self._bits_of(oid))
-        at = data.find(oid)
-        while at >= 0 and at % ROW_BYTES:
-            at = data.find(oid, at + 1)
+        at = _row_at(data, oid)
         return None if at < 0 else read_row(data, at)
 
     def find_many(self, oids: Iterable[bytes]) -> Iterator[Row]:
         """The rows of those ids that are here, in sorted order."""
         if not self.rows[1]:
             return
-        for number, group in groupby(sorted(oids), self._bits_of):
+        shift = 32 - fan_bits(self.rows[1] // ROW_BYTES)
+        for number, group in groupby(
+            sorted(oids), lambda oid: int.from_bytes(oid[:4], "big") >> shift
+        ):
             wanted = list(group)
             if len(wanted) < _INDEX_FROM:
-                found = (self.find(oid) for oid in wanted)
-                yield from (row for row in found if row is not None)
+                data = self._bucket(number)
+                for oid in wanted:
+                    at = _row_at(data, oid)
+                    if at >= 0:
+                        yield read_row(data, at)
             else:
                 yield from _match(self._read_bucket(number), wanted)
 
@@ -236,6 +240,14 @@ class Table:
             if len(self._fan_bytes) != self.fan[1]:
                 raise CorruptError("an index segment is cut short")
         return self._fan_bytes
+
+
+def _row_at(bucket: bytes, oid: bytes) -> int:
+    """Where the row of an id is in a bucket; -1 where there is none."""
+    at = bucket.find(oid)
+    while at >= 0 and at % ROW_BYTES:
+        at = bucket.find(oid, at + 1)
+    return at
 
 
 def _match(bucket: bytes, wanted: list[bytes]) -> Iterator[Row]:

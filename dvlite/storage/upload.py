@@ -7,6 +7,7 @@ lies. It promises: `drain` returns only when every pack closed so far is on the 
 from __future__ import annotations
 
 import mmap
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -17,7 +18,7 @@ from dvlite.storage.codec import pack_frame
 from dvlite.storage.pack import PACK_TARGET, Member, PackWriter
 from dvlite.storage.recipe import SAME_PACK, Hint
 from dvlite.storage.remote import pack_name
-from dvlite.storage.row import PIECES, ROW_BYTES, pack_row, read_row
+from dvlite.storage.row import PACK_AT, PIECES, ROW_BYTES, pack_row, read_row
 
 # With one more being built, three packs in flight are 128 MiB: enough to keep a link busy.
 MAX_IN_FLIGHT = 3
@@ -49,6 +50,15 @@ class Rows:
     def mark_published(self) -> None:
         """Says that a segment now holds all of them."""
         self.published = len(self.data) // ROW_BYTES
+
+    def end_of(self, packs: int) -> int:
+        """How many rows the first so many packs have: one pack comes after the other."""
+        count = len(self.data) // ROW_BYTES
+        return bisect_left(range(count), packs, key=self._pack_of)
+
+    def _pack_of(self, number: int) -> int:
+        at = number * ROW_BYTES + PACK_AT
+        return int.from_bytes(self.data[at : at + 4], "little")
 
     def forget_published(self) -> None:
         """Frees the memory of rows that a segment holds and no recipe will point at."""
@@ -94,12 +104,35 @@ class _PackBuffer:
         self._filled = 0
 
 
+class Publishable(Protocol):
+    """Rows of which some are in no segment yet."""
+
+    def unpublished(self) -> bytes:
+        """Those."""
+        ...
+
+    def mark_published(self) -> None:
+        """Says that a segment now holds them."""
+        ...
+
+
 class RowSource(Protocol):
     """What a segment is written of. The rows' pack numbers count in `pack_ids`."""
 
-    pack_ids: list[bytes]
-    objects: Rows
-    pieces: Rows
+    @property
+    def pack_ids(self) -> list[bytes]:
+        """The packs that rows number."""
+        ...
+
+    @property
+    def objects(self) -> Publishable:
+        """Rows of objects."""
+        ...
+
+    @property
+    def pieces(self) -> Publishable:
+        """Rows of chunks and parts of recipes."""
+        ...
 
 
 class Adopted:
@@ -131,11 +164,48 @@ class Arrived:
         self.pieces = _of_packs(uploader.pieces, stored)
 
 
+class Leading:
+    """The rows of an uploader's packs up to the first that is not stored yet. They can be named
+    while others are on their way."""
+
+    def __init__(self, uploader: Uploader) -> None:
+        self.pack_ids = uploader.pack_ids
+        unsent = (n for n, pack in enumerate(self.pack_ids) if pack not in uploader.sent)
+        packs = next(unsent, len(self.pack_ids))
+        self.objects = _Part(uploader.objects, packs)
+        self.pieces = _Part(uploader.pieces, packs)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether segments have all of them."""
+        return not (self.objects.count or self.pieces.count)
+
+
+class _Part:
+    """The rows of the first so many packs."""
+
+    def __init__(self, rows: Rows, packs: int) -> None:
+        self._rows, self._end = rows, rows.end_of(packs)
+
+    @property
+    def count(self) -> int:
+        """How many no segment has."""
+        return self._end - self._rows.published
+
+    def unpublished(self) -> bytes:
+        """Those."""
+        return bytes(self._rows.data[self._rows.published * ROW_BYTES : self._end * ROW_BYTES])
+
+    def mark_published(self) -> None:
+        """Says that a segment now holds them."""
+        self._rows.published = self._end
+
+
 def _of_packs(rows: Rows, numbers: set[int]) -> Rows:
     kept, data = Rows(), rows.unpublished()
     for start in range(0, len(data), ROW_BYTES):
         row = data[start : start + ROW_BYTES]
-        if int.from_bytes(row[36:40], "little") in numbers:
+        if int.from_bytes(row[PACK_AT : PACK_AT + 4], "little") in numbers:
             kept.add(row)
     return kept
 
