@@ -20,7 +20,7 @@ from dvlite.workspace.base import quote, unquote
 _FOLDER = "users"
 _KEY_DIGITS = 32
 _MAX_BYTES = 64 << 10
-_ID_BYTES, _HALF = 16, 8
+_ID_BYTES = 16
 _TEXT = re.compile(r"dvlite: 1\nclone: ([0-9a-f]{32})\ngit: ([^\n]+)\ntop: ([^\n]+)\n")
 
 
@@ -43,38 +43,51 @@ def clone_id(common_dir: str) -> bytes:
         OSError: they cannot be written.
     """
     folder = os.path.join(common_dir, "dvlite")
-    path = os.path.join(folder, "clone-id")
-    os.makedirs(folder, exist_ok=True)
-    place = _place(folder)
-    with suppress(FileNotFoundError, ValueError):
-        found = _read_id(path)
-        clone, before = found[:_ID_BYTES].ljust(_ID_BYTES, b"\0"), found[_ID_BYTES:]
-        if before == place:
-            return clone
-        # moved, on another mount, or of a time when places were not written down
-        if not before or before[:_HALF] == place[:_HALF] or before[_HALF:] == place[_HALF:]:
-            with suppress(OSError):
-                publish(path, _id_text(clone, place))
-            return clone
-        publish(path, _id_text(secrets.token_bytes(_ID_BYTES), place))
-        return _read_id(path)[:_ID_BYTES]
-    publish_if_absent(path, _id_text(secrets.token_bytes(_ID_BYTES), place))
-    return _read_id(path)[:_ID_BYTES].ljust(_ID_BYTES, b"\0")
+    path, place = os.path.join(folder, "clone-id"), os.fsencode(os.path.realpath(folder))
+    try:
+        name, before = _read_id(path)
+    except FileNotFoundError:
+        os.makedirs(folder, exist_ok=True)
+        publish_if_absent(path, _id_text(secrets.token_bytes(_ID_BYTES), place))
+        return _read_id(path)[0]
+    except ValueError:  # damaged: as good as none
+        name, before = secrets.token_bytes(_ID_BYTES), b""
+    if before == place:
+        return name
+    if before and _is_elsewhere(name, os.fsdecode(before), folder):
+        name = secrets.token_bytes(_ID_BYTES)
+    with suppress(OSError):  # another user's: theirs to mend
+        publish(path, _id_text(name, place))
+        name, _ = _read_id(path)  # of two who do this at once, the last counts
+    return name
 
 
-def _place(folder: str) -> bytes:
-    """Where a clone is: its path, and the number of the folder, which a move leaves as it is."""
-    path = hash_bytes(os.fsencode(os.path.realpath(folder)))[:_HALF]
-    return path + os.stat(folder).st_ino.to_bytes(16, "little")[:_HALF]
+def _is_elsewhere(name: bytes, before: str, folder: str) -> bool:
+    """Whether the clone of that name is still in the folder where it was before, so that the one
+    here is a copy; else it was moved, or is reached by another path."""
+    with suppress(OSError, ValueError):
+        return (
+            not os.path.samefile(before, folder)
+            and _read_id(os.path.join(before, "clone-id"))[0] == name
+        )
+    return False
 
 
-def _id_text(clone: bytes, place: bytes) -> bytes:
-    return f"{clone.hex()}\n{place.hex()}\n".encode()
+def _id_text(name: bytes, place: bytes) -> bytes:
+    return f"{name.hex()}\n{place.hex()}\n".encode()
 
 
-def _read_id(path: str) -> bytes:
+def _read_id(path: str) -> tuple[bytes, bytes]:
+    """The name, and the folder where it was written; empty where that was not written down.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     with open(path, "rb") as stream:
-        return bytes.fromhex(stream.read().decode("ascii").strip())
+        data = bytes.fromhex(stream.read().decode("ascii").strip())
+    if len(data) < _ID_BYTES:
+        raise ValueError(f"{path} is cut short")
+    return data[:_ID_BYTES], data[_ID_BYTES:]
 
 
 def register(cache_folder: str, common_dir: str, top: str) -> None:

@@ -40,11 +40,13 @@ def test_moved_or_copied_back_to_its_place_it_is_the_same(clone: Path, tmp_path:
     moved = tmp_path / "moved"
     clone.parent.rename(moved)
     assert clone_id(str(moved / ".git")) == name
-    # from a backup, say: another folder with the path it had
-    shutil.copytree(moved, tmp_path / "backup")
+    # to another disk: a copy of what is not there any more
+    shutil.copytree(moved, tmp_path / "disk")
     shutil.rmtree(moved)
-    shutil.copytree(tmp_path / "backup", moved)
-    assert clone_id(str(moved / ".git")) == name
+    assert clone_id(str(tmp_path / "disk/.git")) == name
+    # another one where it was does not matter
+    assert clone_id(str(clone)) != name
+    assert clone_id(str(tmp_path / "disk/.git")) == name
 
 
 def test_a_link_to_it_is_no_other_place(clone: Path, tmp_path: Path) -> None:
@@ -57,8 +59,17 @@ def test_a_name_of_before_places_were_written_down_stays(clone: Path, tmp_path: 
     (clone / "dvlite").mkdir()
     (clone / "dvlite/clone-id").write_text("0123456789abcdef" * 2 + "\n")
     assert clone_id(str(clone)).hex() == "0123456789abcdef" * 2
+    assert clone_id(str(clone)).hex() == "0123456789abcdef" * 2
     shutil.copytree(clone.parent, tmp_path / "two")
     assert clone_id(str(tmp_path / "two/.git")).hex() != "0123456789abcdef" * 2
+
+
+@pytest.mark.parametrize("text", ["no name\n", "", "0123\n"])
+def test_a_broken_name_is_made_anew_once(clone: Path, text: str) -> None:
+    (clone / "dvlite").mkdir()
+    (clone / "dvlite/clone-id").write_text(text)
+    name = clone_id(str(clone))
+    assert len(name) == 16 and any(name) and clone_id(str(clone)) == name
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="NOT TESTED: a folder without rights (root has all)")
