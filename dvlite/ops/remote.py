@@ -154,7 +154,7 @@ def _ask(project: Project, state: RemoteState) -> RemoteState:
 
     try:
         remote = open_named(project, state.name)
-        packs = remote.backend.list("packs")
+        packs = remote.packs()
         segments = remote.listing().readable
     except NotMade:
         return state
@@ -165,5 +165,5 @@ def _ask(project: Project, state: RemoteState) -> RemoteState:
         made=True,
         segments=len(segments),
         packs=len(packs),
-        stored_bytes=sum(pack.size for pack in packs),
+        stored_bytes=sum(packs.values()),
     )

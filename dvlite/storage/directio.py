@@ -64,15 +64,9 @@ class DirectReader:
         return count
 
     def _in_memory(self, length: int) -> bool:
-        """Whether the next bytes are in memory, judged by one of their pages.
-
-        By any of them: a look itself brings that page into memory.
-        """
-        page = self._offset + random.randrange(length // _BLOCK) * _BLOCK
+        """Whether the next bytes are in memory."""
         try:
-            return os.preadv(self._descriptor, [self._page], page, _NOWAIT) > 0
-        except BlockingIOError:
-            return False
+            return _are_in_memory(self._descriptor, self._page, self._offset, length // _BLOCK)
         except OSError:  # a file system that cannot say
             self._stay_ordinary()
             return True
@@ -141,10 +135,8 @@ class DirectSource:
         before = offset % _BLOCK
         pages = -(-(before + len(part)) // _BLOCK)
         try:
-            page = offset - before + random.randrange(pages) * _BLOCK
-            with suppress(BlockingIOError):
-                if os.preadv(self._descriptor, [buffer[:_BLOCK]], page, _NOWAIT) > 0:
-                    return -1
+            if _are_in_memory(self._descriptor, buffer[:_BLOCK], offset - before, pages):
+                return -1
             count = os.preadv(self._direct, [buffer[: pages * _BLOCK]], offset - before)
             count = min(count - before, len(part))
             if count <= 0:  # the end, most likely: ordinary reading tells
@@ -155,6 +147,21 @@ class DirectSource:
             return -1
         finally:
             self._spare.append(buffer)
+
+
+def _are_in_memory(descriptor: int, page: memoryview, offset: int, pages: int) -> bool:
+    """Whether some pages of a file are in memory, judged by one of them, which comes to `page`.
+
+    By any of them: a look itself brings that page into memory.
+
+    Raises:
+        OSError: a file system that cannot say.
+    """
+    try:
+        place = offset + random.randrange(pages) * _BLOCK
+        return os.preadv(descriptor, [page], place, _NOWAIT) > 0
+    except BlockingIOError:
+        return False
 
 
 def _open_again(descriptor: int) -> int:

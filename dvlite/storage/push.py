@@ -32,7 +32,7 @@ from dvlite.storage.row import RowKind
 from dvlite.storage.segment import Stamp
 from dvlite.storage.tree import Entry, Kind
 from dvlite.storage.treewalk import MAX_DEPTH
-from dvlite.storage.upload import Arrived, Leading, RowSource, Uploader
+from dvlite.storage.upload import Arrived, RowSource, Uploader
 
 # A push that dies loses at most this much of its work (about 256 MB).
 CHECKPOINT_PACKS = 8
@@ -360,7 +360,7 @@ class _Push:
         report.stored_bytes = self.data.stored_bytes + self.meta.stored_bytes
         report.packs = len(self.data.pack_ids) + len(self.meta.pack_ids)
         if report.packs and not self.options.dry_run:
-            self._write_segment([self.data, self.large.adopted, self.meta], roots=complete)
+            self._write_segment(objects_too=True, roots=complete)
             merge_segments(self.index.remote, self.index, self._stamp())
 
     def _tree_recipe(self, oid: bytes) -> None:
@@ -377,20 +377,15 @@ class _Push:
         self.meta.add(oid, RowKind.TREE_RECIPE, encode(TREE, body, hints))
 
     def _checkpoint_if_due(self) -> None:
-        """Names what arrived, so that an interrupted push goes on where it was. What is on its way
-        waits for the next time, for else nothing would be; but not where that is long."""
+        """Names what arrived, so that an interrupted push goes on where it was."""
         packs = len(self.data.pack_ids) - self.checkpoint_packs
         late = time.monotonic() - self.checkpoint_time > CHECKPOINT_S
         if self.options.dry_run or not packs or (packs < CHECKPOINT_PACKS and not late):
             return
-        if late:
-            self._close_mixed()
-            self.data.close_pack()
-            self.data.drain()
-        arrived = Leading(self.data)
-        if arrived.is_empty:
-            return
-        self._write_segment([arrived, self.large.adopted], roots=())
+        self._close_mixed()
+        self.data.close_pack()
+        self.data.drain()
+        self._write_segment(objects_too=False, roots=())
         self.checkpoint_packs = len(self.data.pack_ids)
         self.checkpoint_time = time.monotonic()
 
@@ -406,13 +401,17 @@ class _Push:
         options = self.options
         return Stamp(self.index.listing.epoch, options.project, options.clone, VERSION[:16])
 
-    def _write_segment(self, sources: Sequence[RowSource], roots: Sequence[bytes]) -> None:
-        """A segment of all rows of these that no segment has yet.
+    def _write_segment(self, objects_too: bool, roots: Sequence[bytes]) -> None:
+        """A segment of all rows no segment has yet.
 
         Before the end that is chunks and whole small files: both are complete in themselves.
         Recipes and trees wait until everything they need is named.
         """
-        self.written.append(write_segment(self.index.remote, sources, roots, self._stamp()))
+        sources: list[RowSource] = [self.data, self.large.adopted]
+        if objects_too:
+            sources.append(self.meta)
+        name = write_segment(self.index.remote, sources, roots, self._stamp())
+        self.written.append(name)
 
 
 def _is_large(place: Place) -> bool:

@@ -7,7 +7,6 @@ lies. It promises: `drain` returns only when every pack closed so far is on the 
 from __future__ import annotations
 
 import mmap
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -50,15 +49,6 @@ class Rows:
     def mark_published(self) -> None:
         """Says that a segment now holds all of them."""
         self.published = len(self.data) // ROW_BYTES
-
-    def end_of(self, packs: int) -> int:
-        """How many rows the first so many packs have: one pack comes after the other."""
-        count = len(self.data) // ROW_BYTES
-        return bisect_left(range(count), packs, key=self._pack_of)
-
-    def _pack_of(self, number: int) -> int:
-        at = number * ROW_BYTES + PACK_AT
-        return int.from_bytes(self.data[at : at + 4], "little")
 
     def forget_published(self) -> None:
         """Frees the memory of rows that a segment holds and no recipe will point at."""
@@ -104,35 +94,12 @@ class _PackBuffer:
         self._filled = 0
 
 
-class Publishable(Protocol):
-    """Rows of which some are in no segment yet."""
-
-    def unpublished(self) -> bytes:
-        """Those."""
-        ...
-
-    def mark_published(self) -> None:
-        """Says that a segment now holds them."""
-        ...
-
-
 class RowSource(Protocol):
     """What a segment is written of. The rows' pack numbers count in `pack_ids`."""
 
-    @property
-    def pack_ids(self) -> list[bytes]:
-        """The packs that rows number."""
-        ...
-
-    @property
-    def objects(self) -> Publishable:
-        """Rows of objects."""
-        ...
-
-    @property
-    def pieces(self) -> Publishable:
-        """Rows of chunks and parts of recipes."""
-        ...
+    pack_ids: list[bytes]
+    objects: Rows
+    pieces: Rows
 
 
 class Adopted:
@@ -162,43 +129,6 @@ class Arrived:
         stored = {n for n, pack in enumerate(self.pack_ids) if pack in uploader.sent}
         self.objects = _of_packs(uploader.objects, stored)
         self.pieces = _of_packs(uploader.pieces, stored)
-
-
-class Leading:
-    """The rows of an uploader's packs up to the first that is not stored yet. They can be named
-    while others are on their way."""
-
-    def __init__(self, uploader: Uploader) -> None:
-        self.pack_ids = uploader.pack_ids
-        unsent = (n for n, pack in enumerate(self.pack_ids) if pack not in uploader.sent)
-        packs = next(unsent, len(self.pack_ids))
-        self.objects = _Part(uploader.objects, packs)
-        self.pieces = _Part(uploader.pieces, packs)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether segments have all of them."""
-        return not (self.objects.count or self.pieces.count)
-
-
-class _Part:
-    """The rows of the first so many packs."""
-
-    def __init__(self, rows: Rows, packs: int) -> None:
-        self._rows, self._end = rows, rows.end_of(packs)
-
-    @property
-    def count(self) -> int:
-        """How many no segment has."""
-        return self._end - self._rows.published
-
-    def unpublished(self) -> bytes:
-        """Those."""
-        return bytes(self._rows.data[self._rows.published * ROW_BYTES : self._end * ROW_BYTES])
-
-    def mark_published(self) -> None:
-        """Says that a segment now holds them."""
-        self._rows.published = self._end
 
 
 def _of_packs(rows: Rows, numbers: set[int]) -> Rows:

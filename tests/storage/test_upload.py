@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import random
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -22,9 +21,9 @@ from dvlite.storage.folderbackend import FolderBackend
 from dvlite.storage.oid import hash_bytes
 from dvlite.storage.pack import DATA, Member, read_pack_rows
 from dvlite.storage.remote import pack_name
-from dvlite.storage.row import RowKind, read_rows
+from dvlite.storage.row import RowKind
 from dvlite.storage.s3backend import open_s3
-from dvlite.storage.upload import Leading, Uploader
+from dvlite.storage.upload import Uploader
 
 SOURCE = random.Random(5)
 # A pack is closed behind the second of the small ones; the large one needs more memory than is
@@ -145,56 +144,3 @@ def wait_until_released(view: memoryview) -> None:
             time.sleep(0.01)  # the connection is given up by threads of obstore's own
         else:
             return
-
-
-class Held(FolderBackend):
-    """A folder; what is written waits until it may."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self._lock = threading.Lock()
-        self._gates: dict[str, threading.Event] = {}
-
-    def gate(self, name: str) -> threading.Event:
-        """What the writing of this name waits for."""
-        with self._lock:
-            return self._gates.setdefault(name, threading.Event())
-
-    def write(self, name: str, data: bytes | memoryview) -> None:
-        assert self.gate(name).wait(60)
-        super().write(name, data)
-
-
-def named(uploader: Uploader) -> list[bytes]:
-    """The packs that a segment of the leading rows is written with; afterwards it has these."""
-    leading = Leading(uploader)
-    rows = read_rows(leading.pieces.unpublished())
-    assert leading.is_empty == (not rows) and leading.pieces.count == len(rows)
-    leading.pieces.mark_published()
-    return [leading.pack_ids[row.pack] for row in rows]
-
-
-@pytest.mark.usefixtures("small_packs")
-def test_what_is_named_is_what_arrived_before_the_first_that_has_not(tmp_path: Path) -> None:
-    backend = Held(str(tmp_path))
-    uploader = Uploader(backend, DATA, 0, 3)
-
-    def let(pack: bytes, arrived: int) -> None:
-        backend.gate(pack_name(pack)).set()
-        while len(uploader.sent) < arrived:
-            time.sleep(0.01)
-
-    for raw in THINGS:
-        add(uploader, raw)
-    add(uploader, b"in a pack that is being built")
-    first, second, third = uploader.pack_ids
-    assert named(uploader) == []
-    let(second, 1)
-    assert named(uploader) == []  # the first is on its way still
-    let(first, 2)
-    assert named(uploader) == [first, first, second]
-    assert named(uploader) == []
-    let(third, 3)
-    assert named(uploader) == [third, third, third]
-    assert len(read_rows(uploader.pieces.unpublished())) == 1
-    uploader.stop()
